@@ -1,0 +1,149 @@
+"""What a model needs and what it promises. Knows nothing about networks or files other than ``card.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from geoseg.errors import ModelError
+
+__all__ = ["GsdRange", "ModelCard", "Segmenter", "Tiling"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GsdRange(_Part):
+    """Ground sampling distances in metres per pixel.
+
+    Attributes:
+        train_m: The one that most training images had.
+        min_m: The finest that the model was trained for.
+        max_m: The coarsest that the model was trained for.
+    """
+
+    train_m: float = Field(gt=0)
+    min_m: float = Field(gt=0)
+    max_m: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.min_m <= self.train_m <= self.max_m:
+            raise ValueError(f"expected min_m <= train_m <= max_m, found {self.min_m}, {self.train_m}, {self.max_m}")
+        return self
+
+
+class Tiling(_Part):
+    """How a large image is cut for this network, in pixels.
+
+    Attributes:
+        write_px: Default side of the part of a window that is kept; a multiple of `stride_px`.
+        margin_px: What the network must see around it; a multiple of `stride_px`.
+        stride_px: Total stride of the network.
+    """
+
+    write_px: int = Field(gt=0)
+    margin_px: int = Field(ge=0)
+    stride_px: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _on_lattice(self) -> Self:
+        if self.write_px % self.stride_px or self.margin_px % self.stride_px:
+            raise ValueError(f"write_px and margin_px must be multiples of stride_px, found {self}")
+        return self
+
+
+class ModelCard(_Part):
+    """The card of a model directory, ``card.json``.
+
+    Attributes:
+        name: Short name, lower case.
+        version: Version of the weights.
+        description: One or two sentences for people.
+        architecture: Name in `geoseg.models.zoo`.
+        params: Arguments of that architecture.
+        classes: Class names in the order of the scores.
+        bands: Names of the input bands in order.
+        mean: Per band, subtracted; as a fraction of the full scale of the data type.
+        std: Per band, divided by; same unit.
+        gsd: Range of ground sampling distances that the model was trained for.
+        tiling: How a large image is cut.
+        licence: SPDX name of the weights' licence.
+        attribution: One line for each source of data or weights.
+        training: Free facts about how the model was made, for people and for `geoseg models`.
+        scores: Measured scores by data set, on data that was not used for training or choosing.
+        limits: What the model is known not to do.
+        weights_sha256: Hash of ``weights.safetensors``; checked on loading.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    version: str
+    description: str
+    architecture: str
+    params: dict[str, Any] = {}
+    classes: tuple[str, ...] = ("soil", "crop", "weed")
+    bands: tuple[str, ...] = ("red", "green", "blue")
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    gsd: GsdRange
+    tiling: Tiling
+    licence: str
+    attribution: tuple[str, ...] = ()
+    training: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
+    limits: tuple[str, ...] = ()
+    weights_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _bands_agree(self) -> Self:
+        if not len(self.bands) == len(self.mean) == len(self.std):
+            raise ValueError(f"bands, mean and std differ in length: {self.bands}, {self.mean}, {self.std}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, found {self.std}")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> ModelCard:
+        """The card in a JSON file.
+
+        Raises:
+            ModelError: If the file is missing or does not fit the schema; the message names the field.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise ModelError(f"{path.parent} is no model directory: it has no {path.name}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise ModelError(f"{path}: {where}: {first['msg']}") from error
+
+    def write(self, path: Path) -> None:
+        """Write the card as indented JSON."""
+        path.write_text(json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class Segmenter(Protocol):
+    """Anything that gives class scores for images; ten lines of numpy can stand in for a network."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What it needs and promises."""
+        ...
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Class scores of a batch.
+
+        Args:
+            images: (N, C, H, W), uint8 (0..255 is the full scale) or float32 (0..1 is the full scale), not yet
+                normalised; H and W are multiples of ``card.tiling.stride_px``.
+
+        Returns:
+            (N, K, H, W) float32 class probabilities, summing to 1 over K.
+        """
+        ...
