@@ -1,0 +1,1 @@
+"""From an orthomosaic to a stitched class raster, block by block, resumable."""

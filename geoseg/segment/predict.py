@@ -1,0 +1,315 @@
+"""The loop: read windows ahead, run the network, keep classes and confidence block by block.
+
+Reader threads fetch windows before they are needed, the calling thread runs the network, a writer thread compresses
+finished blocks. Memory is bounded by the windows in flight and two open blocks, whatever the size of the ortho.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from geoseg.errors import ConfigError, OrthoError
+from geoseg.legend import NODATA
+from geoseg.models.card import ModelCard, Segmenter, Tiling
+from geoseg.segment.blocks import BlockStore
+from geoseg.windows import Rect, Window, rect_windows
+
+__all__ = ["PredictStats", "SegmentConfig", "WindowReader", "classify", "predict", "tiling_for"]
+
+Progress = Callable[[int], None]
+"""Called with the number of pixels of the grid that are newly finished."""
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """How the ortho is cut and fed to the network; the result does not depend on it.
+
+    Attributes:
+        write_px: Side of the written part of a window; None takes the model card's.
+        margin_px: Margin around it; None takes the model card's.
+        block_windows: A block, the unit of resume, is this many windows wide and high.
+        batch: Windows per forward pass.
+        readers: Threads that read ahead.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    write_px: int | None = None
+    margin_px: int | None = None
+    block_windows: int = 2
+    batch: int = 1
+    readers: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot work.
+
+        Raises:
+            ConfigError: If a number is below 1.
+        """
+        for name in ("block_windows", "batch", "readers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"segment.{name} is {getattr(self, name)}; expected 1 or more")
+
+
+class WindowReader(Protocol):
+    """What `predict` needs to read; `geoseg.ortho.Reader` is one."""
+
+    def valid(self, rect: Rect) -> np.ndarray:
+        """(H, W) bool, True where the ortho has data inside the boundary."""
+        ...
+
+    def read(self, rect: Rect) -> tuple[np.ndarray, np.ndarray]:
+        """(C, H, W) image, uint8 or float32, and (H, W) bool validity."""
+        ...
+
+    def close(self) -> None:
+        """Release the files."""
+        ...
+
+
+@dataclass
+class PredictStats:
+    """What the loop did, for the record.
+
+    Attributes:
+        windows: Windows that went through the network.
+        skipped: Windows without a valid pixel.
+        forwarded_px: Pixels that went through the network, margins included.
+        valid_px: Valid pixels written.
+        forward_s: Seconds inside the network.
+        wait_s: Seconds that the network waited for a reader.
+        total_s: Seconds of the whole loop.
+    """
+
+    windows: int = 0
+    skipped: int = 0
+    forwarded_px: int = 0
+    valid_px: int = 0
+    forward_s: float = 0.0
+    wait_s: float = 0.0
+    total_s: float = 0.0
+
+
+def tiling_for(card: ModelCard, config: SegmentConfig) -> Tiling:
+    """The card's tiling with what the configuration overrides.
+
+    Raises:
+        ConfigError: If an override is off the network's stride lattice.
+    """
+    changes = {
+        name: getattr(config, name) for name in ("write_px", "margin_px") if getattr(config, name) is not None
+    }
+    stride = card.tiling.stride_px
+    for name, value in changes.items():
+        if value % stride or value < 0 or (name == "write_px" and value == 0):
+            raise ConfigError(f"segment.{name} is {value}; this model needs a multiple of {stride}")
+    return card.tiling.model_copy(update=changes)
+
+
+def classify(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and confidence from class probabilities.
+
+    Args:
+        probabilities: (N, K, H, W) float32 in 0..1.
+
+    Returns:
+        (N, H, W) uint8 class codes and (N, H, W) uint8 confidence in percent.
+    """
+    classes = probabilities.argmax(axis=1).astype(np.uint8)
+    confidence = np.rint(probabilities.max(axis=1) * 100).clip(0, 100).astype(np.uint8)
+    return classes, confidence
+
+
+def predict(
+    open_reader: Callable[[], WindowReader],
+    segmenter: Segmenter,
+    store: BlockStore,
+    config: SegmentConfig | None = None,
+    progress: Progress = lambda pixels: None,
+) -> PredictStats:
+    """Bring every pending block of `store` to its end: done, empty or failed.
+
+    Args:
+        open_reader: Gives a reader of the working grid; called once per reader thread.
+        segmenter: Gives class probabilities.
+        store: Where blocks are kept; what it already holds is not done again.
+        config: How to cut and feed.
+        progress: Called as blocks are finished.
+    """
+    return _Loop(open_reader, segmenter, store, config or SegmentConfig(), progress).run()
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A window of a block, read."""
+
+    block: Rect
+    window: Window
+    last: bool
+    image: np.ndarray | None = None
+    valid: np.ndarray | None = None
+    error: str | None = None
+
+
+@dataclass
+class _OpenBlock:
+    """A block that is being filled."""
+
+    classes: np.ndarray
+    confidence: np.ndarray
+    error: str | None = None
+    touched: bool = False
+
+
+@dataclass
+class _Loop:
+    open_reader: Callable[[], WindowReader]
+    segmenter: Segmenter
+    store: BlockStore
+    config: SegmentConfig
+    progress: Progress
+    stats: PredictStats = field(default_factory=PredictStats)
+    open: dict[Rect, _OpenBlock] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tiling = tiling_for(self.segmenter.card, self.config)
+        self.local = threading.local()
+        self.opened: list[WindowReader] = []
+
+    def run(self) -> PredictStats:
+        started = time.perf_counter()
+        try:
+            with (
+                ThreadPoolExecutor(self.config.readers, "geoseg-read") as readers,
+                ThreadPoolExecutor(1, "geoseg-write") as writer,
+            ):
+                saves: deque[Future[None]] = deque()
+                for batch in self._batches(self._read_ahead(readers)):
+                    for task, classes, confidence in self._forward(batch):
+                        block = self._paste(task, classes, confidence)
+                        if task.last:
+                            saves.append(writer.submit(self._close_block, task.block, block))
+                    while len(saves) > 2 or (saves and saves[0].done()):
+                        saves.popleft().result()
+                for save in saves:
+                    save.result()
+        finally:
+            for reader in self.opened:
+                reader.close()
+        self.stats.total_s = time.perf_counter() - started
+        return self.stats
+
+    def _read_ahead(self, readers: ThreadPoolExecutor) -> Iterator[_Task]:
+        """Windows in order, read by the pool, with a bounded number in flight."""
+        flight: deque[Future[_Task]] = deque()
+        for task in self._tasks():
+            flight.append(readers.submit(self._read, task))
+            if len(flight) > self.config.readers + self.config.batch:
+                yield self._wait(flight.popleft())
+        while flight:
+            yield self._wait(flight.popleft())
+
+    def _tasks(self) -> Iterator[_Task]:
+        tiling = self.tiling
+        for block in self.store.pending():
+            found = list(rect_windows(block, tiling.write_px, tiling.margin_px, tiling.stride_px))
+            for window in found:
+                yield _Task(block, window, last=window is found[-1])
+
+    def _wait(self, future: Future[_Task]) -> _Task:
+        started = time.perf_counter()
+        task = future.result()
+        self.stats.wait_s += time.perf_counter() - started
+        return task
+
+    def _read(self, task: _Task) -> _Task:
+        """Fill a task with pixels; one without a valid pixel to write stays without an image."""
+        try:
+            reader = self._reader()
+            if not reader.valid(task.window.write).any():
+                return task
+            image, valid = reader.read(task.window.read)
+        except OrthoError as error:
+            return replace(task, error=str(error))
+        _fill(image, valid, self.segmenter.card)
+        return replace(task, image=image, valid=valid[task.window.crop.slices])
+
+    def _reader(self) -> WindowReader:
+        reader: WindowReader | None = getattr(self.local, "reader", None)
+        if reader is None:
+            reader = self.local.reader = self.open_reader()
+            self.opened.append(reader)
+        return reader
+
+    def _batches(self, tasks: Iterator[_Task]) -> Iterator[list[_Task]]:
+        """Tasks grouped so that the images of a group have one shape and number at most `batch`."""
+        group: list[_Task] = []
+        for task in tasks:
+            shapes = {one.image.shape for one in (*group, task) if one.image is not None}
+            if group and (len(shapes) > 1 or sum(one.image is not None for one in group) >= self.config.batch):
+                yield group
+                group = []
+            group.append(task)
+        if group:
+            yield group
+
+    def _forward(self, batch: list[_Task]) -> Iterator[tuple[_Task, np.ndarray | None, np.ndarray | None]]:
+        images = [task.image for task in batch if task.image is not None]
+        results: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
+        if images:
+            stack = np.stack(images)
+            started = time.perf_counter()
+            probabilities = self.segmenter(stack)
+            self.stats.forward_s += time.perf_counter() - started
+            self.stats.windows += len(images)
+            self.stats.forwarded_px += len(images) * stack.shape[-1] * stack.shape[-2]
+            results = zip(*classify(probabilities), strict=True)
+        for task in batch:
+            if task.image is None:
+                self.stats.skipped += task.error is None
+                yield task, None, None
+            else:
+                yield task, *next(results)
+
+    def _paste(self, task: _Task, classes: np.ndarray | None, confidence: np.ndarray | None) -> _OpenBlock:
+        """Put a window's result into its block; the block leaves the open ones with its last window."""
+        block = self.open.get(task.block)
+        if block is None:
+            empty = np.full(task.block.shape, NODATA, np.uint8)
+            block = self.open[task.block] = _OpenBlock(empty, empty.copy())
+        block.error = block.error or task.error
+        if classes is not None and confidence is not None and task.valid is not None:
+            block.touched = True
+            crop, into = task.window.crop.slices, task.window.write.relative_to(task.block).slices
+            np.copyto(block.classes[into], classes[crop], where=task.valid)
+            np.copyto(block.confidence[into], confidence[crop], where=task.valid)
+            self.stats.valid_px += int(np.count_nonzero(task.valid))
+        if task.last:
+            del self.open[task.block]
+        return block
+
+    def _close_block(self, rect: Rect, block: _OpenBlock) -> None:
+        if block.error:
+            self.store.save_failed(rect, block.error)
+        elif block.touched:
+            self.store.save(rect, block.classes, block.confidence)
+        else:
+            self.store.save_empty(rect)
+        self.progress(rect.size)
+
+
+def _fill(image: np.ndarray, valid: np.ndarray, card: ModelCard) -> None:
+    """Set invalid pixels to the card's mean, in place, so that what lies under them cannot matter."""
+    if valid.all():
+        return
+    scale = 255.0 if image.dtype == np.uint8 else 1.0
+    for band, mean in zip(image, card.mean, strict=True):
+        band[~valid] = np.rint(mean * scale) if scale != 1.0 else mean
