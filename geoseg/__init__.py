@@ -1,0 +1,52 @@
+"""From a drone orthomosaic to a weed map, a plant list and a prescription file for the sprayer.
+
+Read the modules in this order, which is the order of the data:
+
+    errors, legend, windows   no files: what can go wrong, the classes, how a grid is cut
+    ortho                     open a raster: bands, ground sampling distance, working grid, valid pixels
+    models                    the card of a model, its network and its weights
+    segment                   windows through the network, blocks into one class raster, plants
+    vectors                   class raster to exact polygons
+    spray                     cells in the machine's frame, rates, totals
+    export, report            files for the terminal and for people
+    train                     tile sets, synthetic fields, fit, evaluate
+    config, job, cli          one YAML file, the whole run, the command line
+
+Names below are loaded when they are first used, so that ``import geoseg`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geoseg.errors import GeosegError as GeosegError
+    from geoseg.legend import LEGEND as LEGEND
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "GeosegError": "geoseg.errors",
+    "LEGEND": "geoseg.legend",
+}
+"""Public name -> module that holds it."""
+
+__all__ = ["LEGEND", "GeosegError", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public object `name`, from its module.
+
+    Raises:
+        AttributeError: If there is no such name.
+    """
+    if name not in _LAZY:
+        raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
