@@ -24,6 +24,7 @@ __all__ = [
     "CheckError",
     "ConfigError",
     "GeosegError",
+    "GeosegWarning",
     "GsdError",
     "IncompleteError",
     "InputError",
@@ -37,6 +38,10 @@ __all__ = [
 
 class GeosegError(Exception):
     """The root of everything that geoseg raises on purpose."""
+
+
+class GeosegWarning(UserWarning):
+    """Something that a person should know, and that does not make the result wrong."""
 
 
 class InputError(GeosegError, ValueError):

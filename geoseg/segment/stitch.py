@@ -24,7 +24,7 @@ TILE_PX = 512
 _GDAL_OPTIONS = {"GDAL_CACHEMAX": 128, "GDAL_TIFF_INTERNAL_MASK": True}
 
 
-def stitch(store: BlockStore, grid: GeoBox, classes: Path, confidence: Path, tags: dict[str, str]) -> None:
+def stitch(store: BlockStore, grid: GeoBox, classes: Path, confidence: Path, tags: dict[str, str]) -> dict[int, int]:
     """Write the class COG and the confidence COG from all blocks.
 
     Blocks that are empty or failed stay nodata. Each file is written under a temporary name beside its destination
@@ -36,7 +36,11 @@ def stitch(store: BlockStore, grid: GeoBox, classes: Path, confidence: Path, tag
         classes: Destination of the class raster (uint8, palette, 255 nodata).
         confidence: Destination of the confidence raster (uint8 percent, 255 nodata).
         tags: Provenance, kept as TIFF metadata.
+
+    Returns:
+        Number of pixels by code; nodata is counted inside blocks that are done only.
     """
+    counts = np.zeros(256, np.int64)
     with rasterio.Env(**_GDAL_OPTIONS), ExitStack() as stack:
         names = tags | {"CLASSES": ", ".join(f"{entry.code} {entry.name}" for entry in LEGEND.entries)}
         class_sink = stack.enter_context(write_raster(classes, grid, names, LEGEND))
@@ -46,6 +50,8 @@ def stitch(store: BlockStore, grid: GeoBox, classes: Path, confidence: Path, tag
             if arrays is not None:
                 class_sink(block, arrays[0])
                 confidence_sink(block, arrays[1])
+                counts += np.bincount(arrays[0].ravel(), minlength=256)
+    return {code: int(count) for code, count in enumerate(counts) if count}
 
 
 @contextmanager

@@ -1,0 +1,166 @@
+"""One YAML file for a whole run: the parameter classes of the modules, composed. Knows no defaults of its own.
+
+Sections stand in pipeline order and each is the frozen dataclass of its module, where every field is documented.
+YAML is read by the rules of version 1.2: ``no`` is a word, ``012`` is twelve and ``1e-3`` is a number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from geoseg.errors import ConfigError, InputError
+from geoseg.ortho import OrthoConfig
+from geoseg.segment.plants import PlantConfig
+from geoseg.segment.predict import SegmentConfig
+from geoseg.spray.rules import SprayConfig
+
+__all__ = ["Config", "build", "load_config", "load_yaml", "to_dict"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run can be told.
+
+    Attributes:
+        model: Name of a shipped model or path of a model directory.
+        ortho: How the orthomosaic is read.
+        segment: How it is cut and fed to the network.
+        plants: What counts as a plant and as a weed patch.
+        spray: The machine and the rule.
+        profiles: Terminals to write the prescription for; see `geoseg.export.profiles`.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    model: str = "default"
+    ortho: OrthoConfig = field(default_factory=OrthoConfig)
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    plants: PlantConfig = field(default_factory=PlantConfig)
+    spray: SprayConfig = field(default_factory=SprayConfig)
+    profiles: tuple[str, ...] = ("generic",)
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a YAML file with ``section.key=value`` overrides on top.
+
+    Args:
+        path: YAML file; None starts from the defaults.
+        overrides: Strings such as ``spray.buffer_m=1``; the value is read as YAML.
+
+    Raises:
+        ConfigError: If something is unreadable, unknown or does not fit; the message names the key.
+    """
+    document = load_yaml(path) if path is not None else {}
+    for override in overrides:
+        _override(document, override)
+    return build(Config, document, str(path or "--set"))
+
+
+def build(kind: type[_T], document: Mapping[str, Any], source: str) -> _T:
+    """A dataclass from plain data, strictly: no unknown key, no silent conversion.
+
+    Raises:
+        ConfigError: Naming the key and what was expected.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(document), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            raise cause from None
+        hint = _known_keys(kind, first["loc"]) if first["type"] == "unexpected_keyword_argument" else ""
+        raise ConfigError(f"{source}: {where}: {first['msg']}, found {first['input']!r}{hint}") from error
+    except TypeError as error:
+        raise ConfigError(f"{source}: a value is no plain number, text or list: {error}") from error
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: If the file is missing, is no YAML or holds something else than a mapping.
+    """
+    try:
+        document = _parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds a {type(document).__name__}; expected sections such as 'spray:'")
+    return document
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain data, for JSON and YAML."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return plain
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the scalars of the 1.2 core schema, and no key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.YAMLError(f"key {twice!r} is given twice {node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node), 10))
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(loader.construct_scalar(node)))
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader derives from SafeLoader
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override!r} is not of the form section.key=value")
+    *sections, last = key.strip().split(".")
+    place = document
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {override!r}: {section!r} is a value, not a section")
+    try:
+        place[last] = _parse(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is no YAML") from error
+
+
+def _known_keys(kind: Any, location: tuple[int | str, ...]) -> str:
+    """The keys that would have been understood at the place of an unknown one."""
+    adapter = TypeAdapter(kind).json_schema()
+    node = adapter
+    for part in location[:-1]:
+        node = node.get("properties", {}).get(str(part), {})
+        node = adapter.get("$defs", {}).get(node.get("$ref", "").rpartition("/")[2], node)
+    keys = ", ".join(node.get("properties", {}))
+    return f"; expected one of {keys}" if keys else ""

@@ -1,0 +1,393 @@
+"""The main job: the stages in order, each resumable, all into one run directory. Holds no method of its own.
+
+    segment     ortho -> classes.tif, confidence.tif
+    vectorize   classes.tif -> field.gpkg (boundary, plants, plant outlines, weed patches)
+    prescribe   classes.tif -> prescription/<profile>/, layer `prescription` of field.gpkg
+    picture     quicklook.png
+    summary     summary.json, from what the stages found
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import shapely
+from odc.geo.geobox import GeoBox
+
+from geoseg.config import Config, to_dict
+from geoseg.errors import GeosegWarning, IncompleteError, InputError, PrescriptionError
+from geoseg.legend import LEGEND
+from geoseg.models import load
+from geoseg.models.card import ModelCard, Segmenter
+from geoseg.ortho import Ortho
+from geoseg.progress import bar
+from geoseg.rundir import RunDirectory, Stage, write_json
+from geoseg.segment.blocks import BlockStore
+from geoseg.segment.predict import predict, tiling_for
+from geoseg.segment.stitch import stitch
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import xarray as xr
+
+__all__ = ["Run", "prescribe", "run", "segment", "vectorize"]
+
+CLASSES, CONFIDENCE, FIELD = "classes.tif", "confidence.tif", "field.gpkg"
+PRESCRIPTION, QUICKLOOK, SUMMARY = "prescription", "quicklook.png", "summary.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The results of a run, opened from its directory.
+
+    Attributes:
+        path: The run directory.
+        summary: The answers: areas in hectares and square metres, counts, litres.
+    """
+
+    path: Path
+    summary: dict[str, Any]
+
+    @property
+    def classes(self) -> xr.DataArray:
+        """The class raster, lazily, (y, x) uint8 with its coordinates and CRS."""
+        import rioxarray
+
+        return rioxarray.open_rasterio(self.path / CLASSES, chunks={"x": 2048, "y": 2048}).squeeze("band", drop=True)
+
+    def layer(self, name: str) -> gpd.GeoDataFrame:
+        """A layer of ``field.gpkg``: boundary, plants, plant_outlines, weeds or prescription."""
+        import geopandas as gpd
+
+        return gpd.read_file(self.path / FIELD, layer=name)
+
+    @property
+    def plants(self) -> gpd.GeoDataFrame:
+        """Crop plants as points."""
+        return self.layer("plants")
+
+    @property
+    def weeds(self) -> gpd.GeoDataFrame:
+        """Weed patches as polygons."""
+        return self.layer("weeds")
+
+    @property
+    def prescription(self) -> gpd.GeoDataFrame:
+        """Zones with their rate in litres per hectare; they cover the whole field."""
+        return self.layer("prescription")
+
+
+def run(
+    ortho: str | Path,
+    out: str | Path = "geoseg-out",
+    *,
+    boundary: str | Path | None = None,
+    config: Config | None = None,
+    model: Segmenter | None = None,
+    fresh: bool = False,
+    keep_blocks: bool = False,
+) -> Run:
+    """From an orthomosaic to a prescription, everything in one directory.
+
+    The same call goes on where a killed one was, and finishes at once when all is there.
+
+    Args:
+        ortho: Any raster that GDAL opens.
+        out: The run directory; made if it is missing.
+        boundary: Polygon file of the field; None takes the outline of the ortho's valid pixels.
+        config: All parameters.
+        model: A segmenter to use instead of the one that ``config.model`` names.
+        fresh: Discard what a former run left in `out`.
+        keep_blocks: Keep the work in progress.
+
+    Raises:
+        InputError: If something given cannot be used.
+        IncompleteError: If parts of the ortho could not be processed; call again to retry them.
+    """
+    config = config or Config()
+    with RunDirectory(Path(out)) as directory:
+        _segment(directory, ortho, boundary, config, model, fresh=fresh, keep_blocks=keep_blocks)
+        _vectorize(directory, config)
+        _prescribe(directory, config, required=False)
+        _picture(directory)
+        return Run(directory.path, _summarise(directory))
+
+
+def segment(
+    ortho: str | Path,
+    out: str | Path,
+    *,
+    boundary: str | Path | None = None,
+    config: Config | None = None,
+    model: Segmenter | None = None,
+    fresh: bool = False,
+    keep_blocks: bool = False,
+) -> Run:
+    """The first stage alone: the class raster and its confidence. Arguments as in `run`."""
+    with RunDirectory(Path(out)) as directory:
+        _segment(directory, ortho, boundary, config or Config(), model, fresh=fresh, keep_blocks=keep_blocks)
+        return Run(directory.path, _summarise(directory))
+
+
+def vectorize(out: str | Path, *, config: Config | None = None) -> Run:
+    """Plants and weed patches of a run directory that holds a class raster."""
+    with RunDirectory(Path(out)) as directory:
+        _vectorize(directory, config or Config())
+        return Run(directory.path, _summarise(directory))
+
+
+def prescribe(out: str | Path, *, config: Config | None = None) -> Run:
+    """The prescription of a run directory that holds a class raster.
+
+    Raises:
+        PrescriptionError: If the position on the ground is not known, or the rule cannot be obeyed.
+    """
+    config = config or Config()
+    with RunDirectory(Path(out)) as directory:
+        _vectorize(directory, config)
+        _prescribe(directory, config, required=True)
+        _picture(directory)
+        return Run(directory.path, _summarise(directory))
+
+
+def _segment(
+    directory: RunDirectory,
+    ortho: str | Path,
+    boundary: str | Path | None,
+    config: Config,
+    model: Segmenter | None,
+    *,
+    fresh: bool,
+    keep_blocks: bool,
+) -> None:
+    if fresh:
+        directory.clear()
+    segmenter = model or load(config.model)
+    card = segmenter.card
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", GeosegWarning)
+        source = Ortho.open(ortho, config.ortho, band_names=card.bands)
+        grid = source.working_grid(card.gsd)
+        field = source.boundary(boundary, grid)
+    parts = {
+        "geoseg": importlib.metadata.version("geoseg"),
+        "ortho": _identity(str(ortho)) | {"bands": source.bands, "value_max": source.value_max},
+        "model": _model_identity(card),
+        "grid": {"shape": list(grid.shape), "transform": list(grid.affine)[:6], "crs": str(grid.crs)},
+        "boundary": hashlib.sha256(shapely.to_wkb(field)).hexdigest(),
+        "tiling": tiling_for(card, config.segment).model_dump(),
+    }
+    with directory.stage("segment", parts) as stage:
+        if stage.done:
+            return
+        directory.record |= {"versions": _versions(), "inputs": parts, "config": to_dict(config)}
+        stage.facts["warnings"] = [str(warning.message) for warning in caught]
+        stage.facts["field"] = _field_facts(source, grid, field)
+        store = BlockStore(directory / "blocks", tuple(grid.shape), _block_px(card, config), parts)
+        _predict_and_stitch(directory, stage, source, grid, field, segmenter, store, config)
+    if not keep_blocks:
+        store.remove()
+
+
+def _predict_and_stitch(
+    directory: RunDirectory,
+    stage: Stage,
+    source: Ortho,
+    grid: GeoBox,
+    field: shapely.Geometry,
+    segmenter: Segmenter,
+    store: BlockStore,
+    config: Config,
+) -> None:
+    with bar("segment", float(grid.shape[0] * grid.shape[1]), "px") as progress:
+        stats = predict(lambda: source.reader(grid, field), segmenter, store, config.segment, progress.update)
+    ledger = store.summary()
+    tags = {"GEOSEG_MODEL": segmenter.card.name, "GEOSEG_KEY": store.key}
+    outputs = [directory / CLASSES, directory / CONFIDENCE]
+    counts = stitch(store, grid, *outputs, tags)
+    area_px = abs(grid.affine.determinant)
+    stage.facts["classes"] = {
+        entry.name: {"pixels": counts.get(entry.code, 0), "area_m2": counts.get(entry.code, 0) * area_px}
+        for entry in LEGEND.entries
+    }
+    stage.facts["loop"] = dataclasses.asdict(stats)
+    stage.facts["ledger"] = dataclasses.asdict(ledger)
+    stage.outputs += outputs
+    if ledger.failed:
+        first = next(iter(ledger.failed.items()))
+        raise IncompleteError(
+            f"{len(ledger.failed)} of {ledger.total} blocks failed and are nodata in {outputs[0]}; the first: "
+            f"{first[0]}: {first[1]}. Run the same command again to retry them"
+        )
+
+
+def _vectorize(directory: RunDirectory, config: Config) -> None:
+    from geoseg.export.geopackage import FieldPackage
+    from geoseg.segment.plants import collect
+
+    key = directory.key("segment")
+    facts = directory.facts("segment")
+    with directory.stage("vectorize", {"segment": key, "plants": to_dict(config.plants)}) as stage:
+        if stage.done:
+            return
+        stage.outputs.append(directory / FIELD)
+        with FieldPackage(directory / FIELD, facts["field"]["crs"]) as package:
+            package.write_boundary(shapely.from_wkt(facts["field"]["boundary"]))
+            stats = collect(directory / CLASSES, directory / CONFIDENCE, config.plants, package)
+        stage.facts |= dataclasses.asdict(stats)
+
+
+def _prescribe(directory: RunDirectory, config: Config, *, required: bool) -> None:
+    from geoseg.export import check, write
+    from geoseg.export.geopackage import replace_layer
+    from geoseg.spray.prescription import plan
+
+    field = directory.facts("segment")["field"]
+    if field["nominal"]:
+        reason = "the ortho has no georeference, so nobody can tell where on the ground this prescription would spray"
+        if required:
+            raise PrescriptionError(f"{reason}; export the ortho with coordinates")
+        directory.record["refused"] = reason
+        return
+    parts = {
+        "segment": directory.key("segment"),
+        "vectorize": directory.key("vectorize"),
+        "spray": to_dict(config.spray),
+        "profiles": config.profiles,
+    }
+    with directory.stage("prescribe", parts) as stage:
+        if stage.done:
+            return
+        with bar("prescribe", 2 + len(config.profiles), "step") as progress:
+            boundary = shapely.from_wkt(field["boundary"])
+            prescription = plan(directory / CLASSES, boundary, config.spray)
+            progress.update()
+            checks = {}
+            draft = directory / f".{PRESCRIPTION}.tmp"
+            shutil.rmtree(draft, ignore_errors=True)
+            for profile in config.profiles:
+                folder = draft / profile
+                write(prescription, folder, profile)
+                checks[profile] = check(folder, prescription).to_dict()
+                progress.update()
+            shutil.rmtree(directory / PRESCRIPTION, ignore_errors=True)
+            os.replace(draft, directory / PRESCRIPTION)
+            replace_layer(directory / FIELD, "prescription", prescription.zones)
+            progress.update()
+        stage.facts |= {"totals": dataclasses.asdict(prescription.totals), "checks": checks}
+        stage.outputs += [path for path in sorted((directory / PRESCRIPTION).rglob("*")) if path.is_file()]
+        stage.outputs.append(directory / FIELD)
+
+
+def _picture(directory: RunDirectory) -> None:
+    from geoseg.report.quicklook import quicklook
+
+    field = directory.facts("segment")["field"]
+    zones = None
+    parts = {"segment": directory.key("segment")}
+    if directory.facts("prescribe"):
+        parts["prescribe"] = directory.key("prescribe")
+    with directory.stage("picture", parts) as stage:
+        if stage.done:
+            return
+        if "prescribe" in parts:
+            zones = Run(directory.path, {}).prescription
+        quicklook(
+            Path(field["ortho"]),
+            directory / CLASSES,
+            zones,
+            shapely.from_wkt(field["boundary"]),
+            directory / QUICKLOOK,
+            directory.facts("prescribe").get("totals", {}),
+            Path(field["ortho"]).stem,
+        )
+        stage.outputs.append(directory / QUICKLOOK)
+
+
+def _summarise(directory: RunDirectory) -> dict[str, Any]:
+    """The answers of all stages that are done, written to ``summary.json``."""
+    first = directory.facts("segment")
+    field = first["field"]
+    valid_m2 = sum(entry["area_m2"] for entry in first["classes"].values())
+    summary: dict[str, Any] = {
+        "ortho": field["ortho"],
+        "field_ha": field["area_m2"] / 1e4,
+        "valid_ha": valid_m2 / 1e4,
+        "gsd_m": field["gsd_m"],
+        "position_is_nominal": field["nominal"],
+        "classes": {
+            name: entry | {"share": entry["area_m2"] / valid_m2 if valid_m2 else 0.0}
+            for name, entry in first["classes"].items()
+        },
+        "model": directory.record["inputs"]["model"],
+        "warnings": first["warnings"],
+    }
+    if vectors := directory.facts("vectorize"):
+        summary["plants"] = vectors
+    if totals := directory.facts("prescribe").get("totals"):
+        summary["prescription"] = totals
+    elif refused := directory.record.get("refused"):
+        summary["prescription"] = {"refused": refused}
+    write_json(directory / SUMMARY, summary)
+    directory.save()
+    return summary
+
+
+def _field_facts(source: Ortho, grid: GeoBox, field: shapely.Geometry) -> dict[str, Any]:
+    return {
+        "ortho": source.path,
+        "ortho_gsd_m": source.gsd_m,
+        "gsd_m": abs(grid.affine.determinant) ** 0.5,
+        "crs": str(grid.crs),
+        "nominal": source.nominal,
+        "area_m2": field.area,
+        "boundary": shapely.to_wkt(field, rounding_precision=-1),
+    }
+
+
+def _identity(path: str) -> dict[str, Any]:
+    """What tells one input file from another without reading all of it: size and the hash of its two ends."""
+    if not os.path.isfile(path):
+        return {"path": path}
+    size = os.path.getsize(path)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        digest.update(file.read(1 << 20))
+        file.seek(max(0, size - (1 << 20)))
+        digest.update(file.read())
+    return {"name": os.path.basename(path), "bytes": size, "modified": os.path.getmtime(path), "sha256_ends": digest.hexdigest()}
+
+
+def _model_identity(card: ModelCard) -> dict[str, Any]:
+    return {"name": card.name, "version": card.version, "sha256": card.weights_sha256}
+
+
+def _block_px(card: ModelCard, config: Config) -> int:
+    return tiling_for(card, config.segment).write_px * config.segment.block_windows
+
+
+def _versions() -> dict[str, str]:
+    names = ("geoseg", "torch", "rasterio", "numpy", "shapely", "geopandas", "odc-geo")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def open_run(path: str | Path) -> Run:
+    """The results in a run directory.
+
+    Raises:
+        InputError: If the folder holds no finished run.
+    """
+    import json
+
+    file = Path(path) / SUMMARY
+    if not file.is_file():
+        raise InputError(f"{path} is no run directory: it has no {SUMMARY}")
+    return Run(Path(path), json.loads(file.read_text(encoding="utf-8")))
