@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines that run tests are shared: time is no property. In CI the same examples are drawn each time.
+settings.register_profile("geoseg", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("geoseg")
 
 SHARED_FIELDS = Path(__file__).resolve().parents[2] / "shared" / "fields"
 

@@ -132,7 +132,7 @@ class BlockStore:
         """
         path = self._path(block, "npz")
         try:
-            with np.load(path) as arrays:
+            with path.open("rb") as file, np.load(file) as arrays:
                 classes, confidence = arrays["classes"], arrays["confidence"]
         except FileNotFoundError:
             return None

@@ -104,9 +104,7 @@ def tiling_for(card: ModelCard, config: SegmentConfig) -> Tiling:
     Raises:
         ConfigError: If an override is off the network's stride lattice.
     """
-    changes = {
-        name: getattr(config, name) for name in ("write_px", "margin_px") if getattr(config, name) is not None
-    }
+    changes = {name: getattr(config, name) for name in ("write_px", "margin_px") if getattr(config, name) is not None}
     stride = card.tiling.stride_px
     for name, value in changes.items():
         if value % stride or value < 0 or (name == "write_px" and value == 0):

@@ -125,7 +125,5 @@ def _write_category_names(path: Path, legend: Legend | None) -> None:
         sidecar.unlink(missing_ok=True)
         return
     names = "".join(f"<Category>{entry.name}</Category>" for entry in legend.entries)
-    text = (
-        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand></PAMDataset>\n'
-    )
+    text = f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand></PAMDataset>\n'
     sidecar.write_text(text, encoding="utf-8")

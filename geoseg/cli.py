@@ -1,0 +1,226 @@
+"""The command line: thin commands over the functions of the package. Imports nothing heavy until a command runs.
+
+Exit codes: 0 done; 1 a run that could not be finished; 2 input or options that cannot be used.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geoseg import __version__
+from geoseg.errors import GeosegError, InputError
+
+if TYPE_CHECKING:
+    from geoseg.config import Config
+    from geoseg.job import Run
+
+__all__ = ["main"]
+
+PATH = click.Path(path_type=Path)
+
+
+class _Group(click.Group):
+    """Shows geoseg's own errors as one line, with the exit code of their kind."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except GeosegError as error:
+            if context.params.get("debug"):
+                raise
+            click.echo(f"geoseg: {' '.join(str(error).split())}", err=True)
+            context.exit(2 if isinstance(error, InputError) else 1)
+        except BrokenPipeError:
+            context.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="geoseg")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Turn drone flights over crop fields into sprayer maps.
+
+    Start with `geoseg demo`, then `geoseg run ORTHO`.
+    """
+
+
+def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that make a `Config`, handed to the command as `config`."""
+
+    @click.option("--config", "config_file", type=PATH, help="YAML file of parameters; see configs/.")
+    @click.option("--model", "-m", help="Name of a shipped model, or a model directory.")
+    @click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter, e.g. spray.buffer_m=1."
+    )
+    @functools.wraps(command)
+    def wrapped(config_file: Path | None, model: str | None, overrides: tuple[str, ...], **options: Any) -> Any:
+        extra = [f"model={json.dumps(model)}"] if model else []
+        return command(config=_config(config_file, [*extra, *overrides]), **options)
+
+    return wrapped
+
+
+def _ortho_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a person may have to say about an ortho, folded into `config`."""
+
+    @click.argument("ortho", type=str)
+    @click.option("--boundary", "-b", type=PATH, help="Polygon file of the field (GPKG, shapefile, GeoJSON).")
+    @click.option("--crs", help="CRS of an ortho that has none, e.g. EPSG:32632.")
+    @click.option("--gsd", type=float, help="Metres per pixel of an ortho that has no georeference.")
+    @click.option("--force", is_flag=True, help="Go on although the resolution does not fit the model.")
+    @functools.wraps(command)
+    def wrapped(crs: str | None, gsd: float | None, force: bool, config: Config, **options: Any) -> Any:
+        from dataclasses import replace
+
+        given = {"crs": crs, "gsd_m": gsd, "force": force or None}
+        changes = {key: value for key, value in given.items() if value is not None}
+        return command(config=replace(config, ortho=replace(config.ortho, **changes)), **options)
+
+    return wrapped
+
+
+def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--out", "-o", type=PATH, default=Path("geoseg-out"), show_default=True, help="The run directory."
+        ),
+        click.option("--fresh", is_flag=True, help="Discard what a former run left in the run directory."),
+        click.option("--keep-blocks", is_flag=True, help="Keep the work in progress."),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_config_options
+@_ortho_options
+@_run_options
+def run(as_json: bool, **options: Any) -> None:
+    """From ORTHO to class map, plants, weed patches and a prescription, in one run directory.
+
+    Killed or failed, the same command goes on where it was.
+    """
+    from geoseg import job
+
+    _print_run(job.run(**options), as_json)
+
+
+@main.command()
+@_config_options
+@_ortho_options
+@_run_options
+def segment(as_json: bool, **options: Any) -> None:
+    """The first stage alone: ORTHO to classes.tif and confidence.tif."""
+    from geoseg import job
+
+    _print_run(job.segment(**options), as_json)
+
+
+@main.command()
+@click.argument("run_directory", type=PATH)
+@_config_options
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def vectorize(run_directory: Path, config: Config, as_json: bool) -> None:
+    """Plants and weed patches of RUN_DIRECTORY, from its classes.tif to its field.gpkg."""
+    from geoseg import job
+
+    _print_run(job.vectorize(run_directory, config=config), as_json)
+
+
+@main.command()
+@click.argument("run_directory", type=PATH)
+@_config_options
+@click.option("--heading", type=float, help="Driving direction, degrees clockwise from north.")
+@click.option("--rate", type=float, help="Full rate in litres per hectare.")
+@click.option("--section", type=float, help="Width of a section or nozzle in metres.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def prescribe(run_directory: Path, config: Config, as_json: bool, **machine: float | None) -> None:
+    """The prescription of RUN_DIRECTORY, with another machine or rule than the first time if you like."""
+    from dataclasses import replace
+
+    from geoseg import job
+
+    names = {"heading": "heading_deg", "rate": "rate_l_ha", "section": "section_m"}
+    changes = {names[key]: value for key, value in machine.items() if value is not None}
+    config = replace(config, spray=replace(config.spray, **changes))
+    _print_run(job.prescribe(run_directory, config=config), as_json)
+
+
+@main.command()
+@_config_options
+@_ortho_options
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def check(ortho: str, boundary: Path | None, config: Config, as_json: bool) -> None:
+    """What ORTHO is, whether it fits the model, and how much time, memory and disk a run needs."""
+    from geoseg.inspect import inspect_ortho
+
+    report = inspect_ortho(ortho, boundary, config)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else "\n".join(report.lines()))
+    if report.worst == "error":
+        raise click.exceptions.Exit(2)
+
+
+@main.command()
+@click.argument("config_file", type=PATH)
+@click.option("--out", "-o", type=PATH, required=True, help="The tile set to make.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter.")
+def tile(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
+    """Cut labelled imagery into a tile set for training, as CONFIG_FILE says."""
+
+
+@main.command()
+@click.argument("config_file", type=PATH)
+@click.option("--out", "-o", type=PATH, required=True, help="The model directory to make.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter.")
+def train(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
+    """Train a model on tile sets, as CONFIG_FILE says."""
+
+
+@main.command()
+@click.argument("classes", type=PATH)
+@click.argument("labels", type=PATH)
+def evaluate(classes: Path, labels: Path) -> None:
+    """Scores of a class raster against a label raster."""
+
+
+@main.command()
+def models() -> None:
+    """The models that come with geoseg."""
+
+
+@main.command()
+@click.option("--out", "-o", type=PATH, default=Path("geoseg-demo"), show_default=True, help="The run directory.")
+def demo(out: Path) -> None:
+    """A rendered field with known truth through the main job, offline; about a minute on two cores."""
+    from geoseg.demo import run_demo
+
+    for line in run_demo(out):
+        click.echo(line)
+
+
+def _config(path: Path | None, overrides: list[str]) -> Config:
+    from geoseg.config import load_config
+
+    return load_config(path, overrides)
+
+
+def _print_run(result: Run, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result.summary, indent=2))
+        return
+    from geoseg.report.text import summary_lines
+
+    for line in summary_lines(result.summary, result.path):
+        click.echo(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

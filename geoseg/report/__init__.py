@@ -1,0 +1,1 @@
+"""Pictures and pages for people, made from the files of a run directory."""
