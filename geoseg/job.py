@@ -1,10 +1,10 @@
 """The main job: the stages in order, each resumable, all into one run directory. Holds no method of its own.
 
-    segment     ortho -> classes.tif, confidence.tif
-    vectorize   classes.tif -> field.gpkg (boundary, plants, plant outlines, weed patches)
-    prescribe   classes.tif -> prescription/<profile>/, layer `prescription` of field.gpkg
-    picture     quicklook.png
-    summary     summary.json, from what the stages found
+segment     ortho -> classes.tif, confidence.tif
+vectorize   classes.tif -> field.gpkg (boundary, plants, plant outlines, weed patches)
+prescribe   classes.tif -> prescription/<profile>/, layer `prescription` of field.gpkg
+picture     quicklook.png
+summary     summary.json, from what the stages found
 """
 
 from __future__ import annotations
@@ -15,74 +15,26 @@ import importlib.metadata
 import os
 import shutil
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import shapely
 from odc.geo.geobox import GeoBox
 
 from geoseg.config import Config, to_dict
-from geoseg.errors import GeosegWarning, IncompleteError, InputError, PrescriptionError
+from geoseg.errors import GeosegWarning, IncompleteError, PrescriptionError
 from geoseg.legend import LEGEND
 from geoseg.models import load
 from geoseg.models.card import ModelCard, Segmenter
 from geoseg.ortho import Ortho
 from geoseg.progress import bar
+from geoseg.results import CLASSES, CONFIDENCE, FIELD, PRESCRIPTION, QUICKLOOK, SUMMARY, Run
 from geoseg.rundir import RunDirectory, Stage, write_json
 from geoseg.segment.blocks import BlockStore
 from geoseg.segment.predict import predict, tiling_for
 from geoseg.segment.stitch import stitch
 
-if TYPE_CHECKING:
-    import geopandas as gpd
-    import xarray as xr
-
-__all__ = ["Run", "prescribe", "run", "segment", "vectorize"]
-
-CLASSES, CONFIDENCE, FIELD = "classes.tif", "confidence.tif", "field.gpkg"
-PRESCRIPTION, QUICKLOOK, SUMMARY = "prescription", "quicklook.png", "summary.json"
-
-
-@dataclass(frozen=True)
-class Run:
-    """The results of a run, opened from its directory.
-
-    Attributes:
-        path: The run directory.
-        summary: The answers: areas in hectares and square metres, counts, litres.
-    """
-
-    path: Path
-    summary: dict[str, Any]
-
-    @property
-    def classes(self) -> xr.DataArray:
-        """The class raster, lazily, (y, x) uint8 with its coordinates and CRS."""
-        import rioxarray
-
-        return rioxarray.open_rasterio(self.path / CLASSES, chunks={"x": 2048, "y": 2048}).squeeze("band", drop=True)
-
-    def layer(self, name: str) -> gpd.GeoDataFrame:
-        """A layer of ``field.gpkg``: boundary, plants, plant_outlines, weeds or prescription."""
-        import geopandas as gpd
-
-        return gpd.read_file(self.path / FIELD, layer=name)
-
-    @property
-    def plants(self) -> gpd.GeoDataFrame:
-        """Crop plants as points."""
-        return self.layer("plants")
-
-    @property
-    def weeds(self) -> gpd.GeoDataFrame:
-        """Weed patches as polygons."""
-        return self.layer("weeds")
-
-    @property
-    def prescription(self) -> gpd.GeoDataFrame:
-        """Zones with their rate in litres per hectare; they cover the whole field."""
-        return self.layer("prescription")
+__all__ = ["prescribe", "run", "segment", "vectorize"]
 
 
 def run(
@@ -355,15 +307,16 @@ def _field_facts(source: Ortho, grid: GeoBox, field: shapely.Geometry) -> dict[s
 
 def _identity(path: str) -> dict[str, Any]:
     """What tells one input file from another without reading all of it: size and the hash of its two ends."""
-    if not os.path.isfile(path):
-        return {"path": path}
-    size = os.path.getsize(path)
+    file = Path(path)
+    if not file.is_file():
+        return {"name": path}
+    stat = file.stat()
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        digest.update(file.read(1 << 20))
-        file.seek(max(0, size - (1 << 20)))
-        digest.update(file.read())
-    return {"name": os.path.basename(path), "bytes": size, "modified": os.path.getmtime(path), "sha256_ends": digest.hexdigest()}
+    with file.open("rb") as content:
+        digest.update(content.read(1 << 20))
+        content.seek(max(0, stat.st_size - (1 << 20)))
+        digest.update(content.read())
+    return {"name": file.name, "bytes": stat.st_size, "modified": stat.st_mtime, "sha256_ends": digest.hexdigest()}
 
 
 def _model_identity(card: ModelCard) -> dict[str, Any]:
@@ -377,17 +330,3 @@ def _block_px(card: ModelCard, config: Config) -> int:
 def _versions() -> dict[str, str]:
     names = ("geoseg", "torch", "rasterio", "numpy", "shapely", "geopandas", "odc-geo")
     return {name: importlib.metadata.version(name) for name in names}
-
-
-def open_run(path: str | Path) -> Run:
-    """The results in a run directory.
-
-    Raises:
-        InputError: If the folder holds no finished run.
-    """
-    import json
-
-    file = Path(path) / SUMMARY
-    if not file.is_file():
-        raise InputError(f"{path} is no run directory: it has no {SUMMARY}")
-    return Run(Path(path), json.loads(file.read_text(encoding="utf-8")))

@@ -26,7 +26,8 @@ def summary_lines(summary: Mapping[str, Any], directory: Path | None = None) -> 
         directory: The run directory; names the files that exist in it.
     """
     gsd = summary["gsd_m"] * 1000
-    yield f"field         {_area(summary['field_ha'])}, of which {_area(summary['valid_ha'])} seen, at {gsd:.1f} mm per pixel"
+    seen = _area(summary["valid_ha"])
+    yield f"field         {_area(summary['field_ha'])}, of which {seen} seen, at {gsd:.1f} mm per pixel"
     shares = ", ".join(f"{name} {entry['share']:.2%}" for name, entry in summary["classes"].items())
     yield f"cover         {shares}"
     if plants := summary.get("plants"):
