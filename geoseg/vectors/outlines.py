@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from geoseg.runs import Ints, Runs, join, neighbours, take
+from geoseg.vectors.runs import Ints, Runs, join, neighbours, take
 
 __all__ = ["Edges", "Released", "Rings", "Stats", "Sweep", "trace_rings"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,9 @@ from shapely import Polygon
 
 from geoseg.errors import InputError
 from geoseg.legend import CROP, WEED
-from geoseg.runs import NO_WEIGHT, Runs, find_runs, join_runs, place_runs, take
-from geoseg.sweep import Released, Rings, Sweep
-from geoseg.windows import Rect, blocks
+from geoseg.vectors.runs import Runs, find_runs, join_runs, place_runs, take
+from geoseg.vectors.outlines import Released, Rings, Sweep
+from geoseg.windows import Rect
 
 if TYPE_CHECKING:
     from affine import Affine
