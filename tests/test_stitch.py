@@ -1,0 +1,91 @@
+"""Blocks to COGs, read back with rasterio and GDAL's own metadata."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from geoseg.legend import LEGEND
+from geoseg.segment.blocks import BlockStore
+from geoseg.segment.stitch import stitch, write_raster
+from geoseg.windows import Rect
+
+SHAPE = (1300, 1700)
+GRID = GeoBox(SHAPE, Affine(0.003, 0, 690000, 0, -0.003, 5360000), "EPSG:32632")
+RNG = np.random.default_rng(3)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stitch")
+    store = BlockStore(folder / "blocks", SHAPE, 512, {})
+    wanted = np.full(SHAPE, 255, np.uint8)
+    for number, block in enumerate(store):
+        if number == 2:
+            store.save_empty(block)
+        elif number == 5:
+            store.save_failed(block, "no")
+        else:
+            wanted[block.slices] = RNG.choice(np.array([0, 0, 0, 1, 2, 255], np.uint8), block.shape)
+            store.save(block, wanted[block.slices], np.where(wanted[block.slices] == 255, 255, 80).astype(np.uint8))
+    counts = stitch(store, GRID, folder / "classes.tif", folder / "confidence.tif", {"GEOSEG_KEY": "abc"})
+    return folder, wanted, counts
+
+
+def test_every_pixel_is_where_its_block_put_it(run):
+    folder, wanted, _ = run
+    with rasterio.open(folder / "classes.tif") as raster:
+        np.testing.assert_array_equal(raster.read(1), wanted)
+        assert raster.transform == GRID.affine
+        assert raster.crs.to_epsg() == 32632
+        assert raster.nodata == 255
+    with rasterio.open(folder / "confidence.tif") as raster:
+        np.testing.assert_array_equal(raster.read(1), np.where(wanted == 255, 255, 80))
+
+
+def test_pixels_are_counted_by_class(run):
+    _, wanted, counts = run
+    for code in (0, 1, 2):
+        assert counts[code] == (wanted == code).sum()
+
+
+def test_it_is_a_cog_with_palette_names_and_overviews(run):
+    folder, _, _ = run
+    with rasterio.open(folder / "classes.tif") as raster:
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert raster.profile["tiled"]
+        assert raster.profile["compress"] == "deflate"
+        assert raster.overviews(1) == [2, 4]
+        assert {code: raster.colormap(1)[code] for code in (0, 1, 2)} == {e.code: (*e.rgb, 255) for e in LEGEND.entries}
+        assert raster.tags()["CLASSES"] == "0 soil, 1 crop, 2 weed"
+        assert raster.tags()["GEOSEG_KEY"] == "abc"
+    assert "<Category>weed</Category>" in (folder / "classes.tif.aux.xml").read_text()
+
+
+def test_overviews_never_invent_a_class(run):
+    folder, wanted, _ = run
+    with rasterio.open(folder / "classes.tif", overview_level=0) as raster:
+        half = raster.read(1)
+    quads = np.stack([wanted[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    assert (quads == half).any(axis=0).all()
+
+
+def test_the_same_blocks_give_the_same_bytes(run, tmp_path):
+    folder, _, _ = run
+    store = BlockStore(folder / "blocks", SHAPE, 512, {})
+    stitch(store, GRID, tmp_path / "classes.tif", tmp_path / "confidence.tif", {"GEOSEG_KEY": "abc"})
+    for name in ("classes.tif", "confidence.tif"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "classes.tif"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), write_raster(path, GRID, {}, LEGEND) as write:
+        write(Rect(0, 0, 10, 10), np.zeros((10, 10), np.uint8))
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["classes.tif"]
