@@ -1,0 +1,295 @@
+"""The input raster: opened, understood and checked once, then read window by window on the working grid.
+
+Here the parts meet: `geoseg.source` (the file), `geoseg.bands` (which bands, what scale), `geoseg.ground` (metres, CRS,
+working grid), `geoseg.boundary` (the field) and `geoseg.reader` (pixels).
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pyproj
+import shapely
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from shapely.geometry import MultiPolygon, Polygon
+
+from geoseg import boundary as boundaries
+from geoseg.bands import FULL_SCALE, check_exposure, choose_bands
+from geoseg.errors import GeosegWarning, OrthoError
+from geoseg.ground import GsdLimits, check_gsd, fit_gcps, nominal_geobox, pixel_size, working_grid
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from geoseg.reader import Reader
+
+__all__ = ["Ortho", "OrthoConfig"]
+
+_OUTLINE_PX = 2048
+_IDENTITIES = (Affine(1, 0, 0, 0, 1, 0), Affine(1, 0, 0, 0, -1, 0))
+
+
+@dataclass(frozen=True)
+class OrthoConfig:
+    """How to read the ortho where the file does not say it itself.
+
+    Attributes:
+        bands: Numbers from 1, or names (description, wavelength or colour interpretation); None: by the model's names,
+            else the first ones.
+        crs: CRS of an ortho that has none, as EPSG:number, WKT or PROJ text.
+        gsd_m: Metres per pixel of an ortho that has no georeference; it is then put at an invented place.
+        value_max: Digital number that counts as full scale; None: 255 for uint8, 65535 for uint16, 32767 for int16, 1
+            for floating point.
+        force: Go on although the GSD is more than twice outside the model's range.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    bands: tuple[int | str, ...] | None = None
+    crs: str | None = None
+    gsd_m: float | None = None
+    value_max: float | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Ortho:
+    """An orthomosaic that can be used.
+
+    Attributes:
+        path: The file.
+        geobox: Its own grid; for ground control points the fitted one.
+        gsd_m: True metres on the ground per pixel, geometric mean of both axes, around the centre.
+        bands: Numbers of the bands that are read, from 1, in the model's order.
+        dtype: Their data type.
+        value_max: Digital number of the full scale.
+        nominal: True if the place is invented, because the file has no georeference.
+        force: Accept a GSD far outside the model's range.
+    """
+
+    path: str
+    geobox: GeoBox
+    gsd_m: float
+    bands: tuple[int, ...]
+    dtype: str
+    value_max: float
+    nominal: bool = False
+    force: bool = field(default=False, repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        config: OrthoConfig | None = None,
+        band_names: Sequence[str] = ("red", "green", "blue"),
+    ) -> Self:
+        """Look at a raster file and check that it can be used; nothing stays open.
+
+        Args:
+            path: Anything that GDAL opens, ``/vsizip/`` and the like included.
+            config: What the file does not say itself.
+            band_names: Bands of the model, in order.
+
+        Raises:
+            OrthoError: If it cannot be opened, is cut off, lacks bands, CRS or georeference, or its numbers do not fit
+                their scale.
+        """
+        from geoseg.source import Source, band_facts, check_complete, open_dataset, short_name
+
+        config = OrthoConfig() if config is None else config
+        text = os.fspath(path)
+        name = short_name(text)
+        if config.value_max is not None and not config.value_max > 0:
+            raise OrthoError(f"ortho.value_max is {config.value_max}; expected a number above 0")
+        with open_dataset(text) as dataset:
+            facts = band_facts(dataset)
+            bands = choose_bands(name, facts, config.bands, band_names)
+            geobox, nominal = _place(dataset, name, config)
+            check_complete(dataset, text)
+        dtype = facts[bands[0] - 1].dtype
+        with Source(text, bands) as source:
+            remark = check_exposure(name, _sample(source), dtype, config.value_max)
+        if remark is not None:
+            warnings.warn(remark, GeosegWarning, stacklevel=2)
+        value_max = FULL_SCALE[dtype] if config.value_max is None else float(config.value_max)
+        gsd_m = float(config.gsd_m) if nominal and config.gsd_m is not None else pixel_size(geobox).gsd_m
+        return cls(text, geobox, gsd_m, bands, dtype, value_max, nominal, config.force)
+
+    @property
+    def name(self) -> str:
+        """The file's name, for people."""
+        return self.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+    def working_grid(self, gsd: GsdLimits) -> GeoBox:
+        """The grid that everything is computed on: metric, north-up, square pixels, within the model's range.
+
+        The ortho's own grid if it is all that; else resampled in its own CRS if that is true to 0.1 %, or in the local
+        UTM zone.
+
+        Args:
+            gsd: The model's range of ground sampling distances.
+
+        Raises:
+            GsdError: If the ortho is more than twice outside the range and `force` is not set.
+        """
+        check_gsd(self.name, self.gsd_m, gsd, self.force)
+        return working_grid(self.geobox, gsd)
+
+    def boundary(self, path: str | Path | None, grid: GeoBox) -> Polygon | MultiPolygon:
+        """The field in the CRS of `grid`.
+
+        Args:
+            path: Vector file with the field's polygons; None: the outline of the valid pixels, seen at no more than
+                2048 pixels on a side, without holes and islands that are under 1 m2 or 1 % of the largest part.
+            grid: The working grid.
+
+        Raises:
+            BoundaryError: If the file has no usable polygons or they do not meet the ortho.
+            OrthoError: If the ortho has no valid pixel.
+        """
+        crs = _grid_crs(grid)
+        if path is None:
+            return self._outline(crs)
+        found = boundaries.read_boundary(path, crs)
+        boundaries.check_overlap(Path(path).name, found, boundaries.footprint(self.geobox, crs))
+        return found
+
+    def reader(self, grid: GeoBox, boundary: Polygon | MultiPolygon | None = None) -> Reader:
+        """A reader of the working grid, one per thread; nothing outside `boundary` is valid."""
+        from geoseg.reader import Reader
+
+        return Reader(self.path, self.bands, self.value_max, self.geobox, grid, boundary)
+
+    def lazy(self, grid: GeoBox, chunk_px: int = 2048) -> xr.DataArray:
+        """The working grid as a lazy array (band, y, x), invalid pixels 0 (uint8) or NaN (float32).
+
+        Args:
+            grid: The working grid.
+            chunk_px: Side of a dask chunk.
+        """
+        import dask.array as da
+        import xarray as xr
+        from odc.geo.xr import xr_coords
+
+        rows, cols = (int(size) for size in grid.shape)
+        dtype = np.dtype(np.uint8 if self.dtype == "uint8" and self.value_max == 255 else np.float32)
+        chunks = ((len(self.bands),), _split(rows, chunk_px), _split(cols, chunk_px))
+        data = da.map_blocks(self._lazy_block, grid=grid, chunks=chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
+        coords: dict[Any, Any] = {"band": list(self.bands), **xr_coords(grid)}
+        return xr.DataArray(data, dims=("band", *grid.dimensions), coords=coords, name="ortho")
+
+    def _lazy_block(self, grid: GeoBox, block_info: Any = None) -> np.ndarray:
+        from geoseg.windows import Rect
+
+        (row0, row1), (col0, col1) = block_info[None]["array-location"][1:]
+        with self.reader(grid) as reader:
+            image, valid = reader.read(Rect(row0, col0, row1, col1))
+        image[:, ~valid] = 0 if image.dtype == np.uint8 else np.nan
+        return image
+
+    def _outline(self, crs: pyproj.CRS) -> Polygon | MultiPolygon:
+        from geoseg.source import Source
+
+        whole = boundaries.footprint(self.geobox, crs)
+        with Source(self.path, self.bands) as source:
+            valid = None if source.fully_valid else source.decimated(_OUTLINE_PX, "valid")[1]
+        if valid is None or valid.all():
+            return whole
+        if not valid.any():
+            raise OrthoError(f"{self.name} has no valid pixel: all of it is transparent or nodata")
+        rows, cols = self.geobox.shape
+        coarse = self.geobox.affine * Affine.scale(cols / valid.shape[1], rows / valid.shape[0])
+        native = self.geobox.crs.proj if self.geobox.crs is not None else crs
+        return boundaries.outline(valid, coarse, native, crs)
+
+
+def _place(dataset: Any, name: str, config: OrthoConfig) -> tuple[GeoBox, bool]:
+    """The file's GeoBox, and whether its place is invented."""
+    crs, gcp_crs = _earth_crs(dataset.crs), _earth_crs(dataset.gcps[1])
+    given = _given_crs(config.crs)
+    gcps = dataset.gcps[0]
+    known = crs or gcp_crs
+    if known is not None and given is not None and not known.equals(given, ignore_axis_order=True):
+        raise OrthoError(f"{name} has its own CRS, {known.name}; leave out --crs {config.crs}, or correct the file")
+    shape = (int(dataset.height), int(dataset.width))
+    if dataset.transform in _IDENTITIES and not gcps:
+        if dataset.rpcs is not None:
+            raise OrthoError(f"{name} is placed by RPCs, so it is not an orthomosaic; rectify it first with gdalwarp -rpc")
+        if config.gsd_m is None:
+            raise OrthoError(
+                f"{name} has no georeference; pass --gsd with its metres per pixel (for example --gsd 0.005), and --crs "
+                "if its UTM zone is known"
+            )
+        if not config.gsd_m > 0:
+            raise OrthoError(f"--gsd is {config.gsd_m}; expected metres per pixel, above 0")
+        return nominal_geobox(shape, float(config.gsd_m), known or given), True
+    if config.gsd_m is not None:
+        raise OrthoError(f"{name} has a georeference of its own; leave out --gsd {config.gsd_m}, or correct the file")
+    known = known or given
+    if known is None:
+        raise OrthoError(f"{name} has no CRS; pass --crs, for example --crs EPSG:32632")
+    if dataset.transform in _IDENTITIES:
+        pixels = [(point.col, point.row) for point in gcps]
+        return fit_gcps(name, shape, known, pixels, np.array([(point.x, point.y) for point in gcps])), False
+    return GeoBox(shape, dataset.transform, CRS(known)), False
+
+
+def _earth_crs(crs: Any) -> pyproj.CRS | None:
+    """The horizontal CRS of a dataset; None for none, and for local CRSs that are not tied to the earth."""
+    if not crs:
+        return None
+    return _horizontal(pyproj.CRS.from_wkt(crs.to_wkt()))
+
+
+def _given_crs(text: str | None) -> pyproj.CRS | None:
+    if text is None:
+        return None
+    try:
+        crs = _horizontal(pyproj.CRS.from_user_input(text))
+    except pyproj.exceptions.CRSError as error:
+        raise OrthoError(f"--crs {text} is not a CRS; expected something like EPSG:32632") from error
+    if crs is None:
+        raise OrthoError(f"--crs {text} is not tied to the earth; expected something like EPSG:32632")
+    return crs
+
+
+def _horizontal(crs: pyproj.CRS) -> pyproj.CRS | None:
+    if crs.is_compound:
+        return _horizontal(crs.sub_crs_list[0])
+    if crs.is_bound and crs.source_crs is not None:
+        return _horizontal(crs.source_crs)
+    return crs.to_2d() if crs.is_projected or crs.is_geographic else None
+
+
+def _sample(source: Any) -> np.ndarray:
+    """(n,) valid digital numbers: from a coarse overview, or from an 8 x 8 lattice of small windows."""
+    from geoseg.windows import Rect
+
+    height, width = source.shape
+    if max(height, width) <= 1024 or any(max(height, width) / f <= 4096 for f in source.dataset.overviews(source.bands[0])):
+        values, valid = source.decimated(1024)
+        return np.asarray(values[:, valid]).ravel()
+    parts = []
+    for row in np.linspace(0, height - 1, 17).astype(int)[1::2]:
+        for col in np.linspace(0, width - 1, 17).astype(int)[1::2]:
+            values, valid = source.read(Rect(row, col, row + 64, col + 64).clip(source.shape))
+            parts.append(values[:, valid].ravel())
+    return np.concatenate(parts)
+
+
+def _split(size: int, chunk: int) -> tuple[int, ...]:
+    return tuple(min(chunk, size - start) for start in range(0, size, chunk))
+
+
+def _grid_crs(grid: GeoBox) -> pyproj.CRS:
+    if grid.crs is None:
+        raise OrthoError("the working grid has no CRS")
+    return grid.crs.proj

@@ -1,0 +1,261 @@
+"""One raster file as GDAL sees it: opened with care, described, and read in its own pixels with one valid mask.
+
+The only place that decides which pixels count: a pixel is invalid if an alpha band is 0, if the file's mask says so,
+if it holds the nodata value in every band that is read (in any of them for floating point), or NaN or infinity.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.windows import Window as RasterWindow
+
+from geoseg.bands import BandFacts
+from geoseg.errors import OrthoError
+from geoseg.windows import Rect
+
+__all__ = ["CACHE_MB", "Source", "band_facts", "check_complete", "open_dataset", "short_name"]
+
+CACHE_MB = 256
+"""GDAL's block cache, for the whole process."""
+
+_opening = threading.Lock()  # warning filters are global
+
+
+def short_name(path: str) -> str:
+    """The last part of a path, for messages."""
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
+def open_dataset(path: str, level: int | None = None) -> Any:
+    """A rasterio dataset, at an overview level if given.
+
+    Raises:
+        OrthoError: If there is no such file or GDAL cannot read it.
+    """
+    options = {} if level is None else {"OVERVIEW_LEVEL": level}
+    try:
+        with _opening, warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path, **options)
+    except RasterioIOError as error:
+        if "://" not in path and not path.startswith("/vsi") and not os.path.exists(path):
+            raise OrthoError(f"there is no file {path}") from None
+        raise OrthoError(f"{short_name(path)} cannot be opened as a raster: {_one_line(error)}") from error
+
+
+def band_facts(dataset: Any) -> tuple[BandFacts, ...]:
+    """What the file says about each of its bands."""
+    return tuple(
+        BandFacts(
+            description=dataset.descriptions[band - 1] or "",
+            colour=dataset.colorinterp[band - 1].name.lower(),
+            dtype=dataset.dtypes[band - 1],
+            wavelength_nm=_wavelength(dataset, band),
+        )
+        for band in dataset.indexes
+    )
+
+
+def check_complete(dataset: Any, path: str) -> None:
+    """Refuse a file that is cut off, without decoding much.
+
+    TIFF: every block, of the overviews too, must end within the file; this is read from the directory alone. Any
+    format: the four corner pixels and the centre are decoded.
+
+    Raises:
+        OrthoError: If the file is cut off or damaged there.
+    """
+    if dataset.driver == "GTiff" and os.path.isfile(path):
+        end, size = _last_byte(dataset), os.path.getsize(path)
+        if end > size:
+            raise OrthoError(
+                f"{short_name(path)} is cut off: {size} bytes of at least {end}; copy or export the file again"
+            )
+    height, width = dataset.shape
+    for row, col in ((0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1), (height // 2, width // 2)):
+        _read(dataset, path, dataset.indexes, Rect(row, col, row + 1, col + 1))
+
+
+class Source:
+    """A raster file in its own pixels; one per thread.
+
+    Attributes:
+        path: The file.
+        bands: Numbers of the bands that `read` gives, from 1.
+        shape: (height, width) at the level that was opened.
+        dtype: Data type of the bands.
+    """
+
+    def __init__(self, path: str, bands: tuple[int, ...], level: int | None = None) -> None:
+        """Open the file, at an overview level (0 is the first overview) if given.
+
+        Raises:
+            OrthoError: If it cannot be opened.
+        """
+        self.path, self.bands = path, bands
+        self.dataset = open_dataset(path, level)
+        self.shape: tuple[int, int] = self.dataset.shape
+        self.dtype: str = self.dataset.dtypes[bands[0] - 1]
+        self._alphas = [b for b, c in enumerate(self.dataset.colorinterp, start=1) if c == ColorInterp.alpha]
+        flags = self.dataset.mask_flag_enums[bands[0] - 1]
+        self._masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        self._nodata = [self.dataset.nodatavals[band - 1] for band in bands]
+
+    @property
+    def fully_valid(self) -> bool:
+        """True if the file has no way to call a pixel invalid."""
+        return not (self._alphas or self._masked or self._needs_values)
+
+    @property
+    def _needs_values(self) -> bool:
+        return self.dtype.startswith("float") or any(value is not None for value in self._nodata)
+
+    def valid(self, rect: Rect) -> np.ndarray:
+        """(H, W) bool; False outside the file. Reads colours only if the file has nodata or floats.
+
+        Raises:
+            OrthoError: If the file cannot be read there.
+        """
+        inside = rect.clip(self.shape)
+        values = _read(self.dataset, self.path, self.bands, inside) if self._needs_values and inside.size else None
+        return _pad(self._valid(inside, values), inside, rect)
+
+    def read(self, rect: Rect) -> tuple[np.ndarray, np.ndarray]:
+        """Digital numbers and valid mask of a rectangle that may reach outside the file.
+
+        Returns:
+            (C, H, W) in the file's data type, 0 outside the file and where a float is not finite; (H, W) bool.
+
+        Raises:
+            OrthoError: If the file cannot be read there.
+        """
+        inside = rect.clip(self.shape)
+        if inside.size == 0:
+            return np.zeros((len(self.bands), *rect.shape), self.dtype), np.zeros(rect.shape, bool)
+        values = _read(self.dataset, self.path, self.bands, inside)
+        valid = self._valid(inside, values)
+        if self.dtype.startswith("float"):
+            values[:, ~valid] = 0
+        return _pad(values, inside, rect), _pad(valid, inside, rect)
+
+    def decimated(self, max_px: int, what: str = "both") -> tuple[np.ndarray | None, np.ndarray]:
+        """The whole file at no more than `max_px` pixels on a side, every n-th pixel, from overviews if there are.
+
+        Args:
+            max_px: Longest side in pixels.
+            what: "both" or "valid"; with "valid" the colours are read only if the mask needs them, and not given.
+
+        Returns:
+            (C, h, w) digital numbers or None, and (h, w) bool.
+        """
+        shrink = max(1.0, max(self.shape) / max_px)
+        shape = max(1, round(self.shape[0] / shrink)), max(1, round(self.shape[1] / shrink))
+        whole = Rect(0, 0, *self.shape)
+        need = what == "both" or self._needs_values
+        values = _read(self.dataset, self.path, self.bands, whole, shape) if need else None
+        valid = self._valid(whole, values, shape)
+        return (values if what == "both" else None), valid
+
+    def close(self) -> None:
+        """Close the file."""
+        self.dataset.close()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the file."""
+        self.close()
+
+    def _valid(self, rect: Rect, values: np.ndarray | None, shape: tuple[int, int] | None = None) -> np.ndarray:
+        valid = np.ones(shape or rect.shape, bool)
+        if rect.size == 0:
+            return valid
+        if self._alphas:
+            valid &= (_read(self.dataset, self.path, self._alphas, rect, shape) != 0).all(axis=0)
+        if self._masked:
+            valid &= _read(self.dataset, self.path, self.bands[0], rect, shape, mask=True) != 0
+        if values is None:
+            return valid
+        floating = self.dtype.startswith("float")
+        if floating:
+            valid &= np.isfinite(values).all(axis=0)
+        if any(value is not None for value in self._nodata):
+            empty = np.stack([self._is_nodata(band, value) for band, value in zip(values, self._nodata, strict=True)])
+            valid &= ~(empty.any(axis=0) if floating else empty.all(axis=0))
+        return valid
+
+    def _is_nodata(self, values: np.ndarray, nodata: float | None) -> np.ndarray:
+        if nodata is None or np.isnan(nodata):
+            return np.zeros(values.shape, bool)
+        return values == (np.asarray(nodata).astype(self.dtype) if self.dtype.startswith("float") else nodata)
+
+
+def _read(
+    dataset: Any,
+    path: str,
+    bands: Any,
+    rect: Rect,
+    shape: tuple[int, int] | None = None,
+    mask: bool = False,
+) -> np.ndarray:
+    window = RasterWindow(rect.col0, rect.row0, rect.col1 - rect.col0, rect.row1 - rect.row0)
+    read = dataset.read_masks if mask else dataset.read
+    indexes = bands if isinstance(bands, int) else list(bands)
+    out_shape = None if shape is None else (shape if isinstance(bands, int) else (len(indexes), *shape))
+    try:
+        return np.asarray(read(indexes, window=window, out_shape=out_shape))
+    except (RasterioError, RasterioIOError) as error:
+        where = f"rows {rect.row0} to {rect.row1}, columns {rect.col0} to {rect.col1}"
+        raise OrthoError(f"{short_name(path)} cannot be read at {where}: {_one_line(error)}") from error
+
+
+def _pad(values: np.ndarray, inside: Rect, rect: Rect) -> np.ndarray:
+    if inside == rect:
+        return values
+    out = np.zeros((*values.shape[:-2], *rect.shape), values.dtype)
+    if inside.size:
+        out[(..., *inside.relative_to(rect).slices)] = values
+    return out
+
+
+def _last_byte(dataset: Any) -> int:
+    bands = dataset.indexes if dataset.profile.get("interleave") == "band" else [1]
+    end = 0
+    for band in bands:
+        block_h, block_w = dataset.block_shapes[band - 1]
+        for row in range(-(-dataset.height // block_h)):
+            for col in range(-(-dataset.width // block_w)):
+                offset = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
+                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
+                if offset is not None and size is not None:
+                    end = max(end, int(offset) + int(size))
+    return end
+
+
+def _wavelength(dataset: Any, band: int) -> float | None:
+    imagery = dataset.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM")
+    plain = {key.lower(): value for key, value in dataset.tags(band).items()}
+    for text, unit in ((imagery, 1000.0), (plain.get("wavelength"), 1.0), (plain.get("centralwavelength"), 1.0)):
+        try:
+            value = float(text) * unit if text else 0.0
+        except ValueError:
+            continue
+        if value > 0:
+            return value if value > 10 else value * 1000.0
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    cause = error.__cause__ if error.__cause__ is not None else error
+    return " ".join(str(cause).split())
