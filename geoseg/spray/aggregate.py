@@ -1,0 +1,262 @@
+"""Pixels per cell: one pass over the class raster, by arithmetic on pixel centres and no geometry per cell.
+
+Where a pixel lies on the lattice is affine in its row and column, so it is the sum of a term per column and a term
+per row. Both are kept as whole numbers (2^-32 of a cell): every pixel has one cell, exactly, whatever the windows. Within
+a row of pixels the cell changes only where a term crosses a whole number, so each row falls into *runs* of pixels in
+one cell, and a cumulative sum gives the count of a run; where a class is rare its pixels are placed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from shapely import MultiPolygon, Polygon
+
+from geoseg.errors import PrescriptionError
+from geoseg.legend import CROP, NODATA, WEED
+from geoseg.windows import Rect, blocks
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+__all__ = ["CellCounts", "aggregate", "raster_geobox"]
+
+WINDOW_PX = 2048
+_BITS = 32
+_RARE = 0.1
+"""Share of a window under which a class's pixels are placed one by one."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellCounts:
+    """Pixels per cell whose centres lie in it and in the field.
+
+    Attributes:
+        weed: (rows, cols) int32.
+        crop: (rows, cols) int32.
+        valid: (rows, cols) int32, all pixels that are not nodata; soil is the rest.
+        pixel_area_m2: Area of a pixel.
+    """
+
+    weed: NDArray[np.int32]
+    crop: NDArray[np.int32]
+    valid: NDArray[np.int32]
+    pixel_area_m2: float
+
+
+def aggregate(
+    classes: Path | str, box: GeoBox, boundary: Polygon | MultiPolygon, *, window_px: int = WINDOW_PX
+) -> CellCounts:
+    """Count weed, crop and valid pixels in every cell of a lattice.
+
+    Args:
+        classes: Class raster: uint8, one band, soil 0, crop 1, weed 2, nodata 255, in the CRS of `box`.
+        box: The lattice; its cells may be rotated, and must not be smaller than a pixel.
+        boundary: The field in the same CRS; pixels whose centre lies outside count nowhere.
+        window_px: Side of the windows that are read; the result does not depend on it.
+
+    Raises:
+        PrescriptionError: If the raster is not a class raster or the cells are smaller than its pixels.
+    """
+    counts = np.zeros((3, *box.shape), np.int32)
+    with _open(classes) as raster:
+        _refuse_unusable(raster, box)
+        places = _Places(box, raster.transform, raster.shape)
+        field = _Field(boundary, raster.transform, raster.shape)
+        for rect in blocks(raster.shape, window_px):
+            pixels = _read(raster, rect, field)
+            if pixels is not None:
+                _count(pixels, rect, places, counts)
+        pixel_area = abs(raster.transform.determinant)
+    return CellCounts(counts[0], counts[1], counts[2], pixel_area)
+
+
+def raster_geobox(classes: Path | str) -> GeoBox:
+    """The grid of a class raster.
+
+    Raises:
+        PrescriptionError: If it has no CRS, or one that does not measure in metres.
+    """
+    with _open(classes) as raster:
+        if raster.crs is None or not raster.crs.is_projected or abs(raster.crs.linear_units_factor[1] - 1) > 1e-9:
+            raise PrescriptionError(
+                f"{classes} has {raster.crs or 'no CRS'}; expected a projected CRS in metres, as geoseg segment writes it"
+            )
+        return GeoBox(raster.shape, raster.transform, raster.crs.to_wkt())
+
+
+class _Field:
+    """Which pixel centres lie in the field: for each row of pixels, the columns at which the field begins or ends.
+
+    The columns are worked out once for the whole raster, so a pixel on the very edge is in or out whatever the windows.
+    """
+
+    def __init__(self, boundary: Polygon | MultiPolygon, transform: Affine, shape: tuple[int, int]) -> None:
+        points, ring = shapely.get_coordinates(shapely.get_rings(boundary), return_index=True)
+        to_pixel = ~transform
+        x = to_pixel.a * points[:, 0] + to_pixel.b * points[:, 1] + to_pixel.c
+        y = to_pixel.d * points[:, 0] + to_pixel.e * points[:, 1] + to_pixel.f
+        same = ring[1:] == ring[:-1]
+        x0, y0, x1, y1 = x[:-1][same], y[:-1][same], x[1:][same], y[1:][same]
+        first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, shape[0]).astype(np.int64)
+        last = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, shape[0]).astype(np.int64)
+        count = last - first
+        edge = np.repeat(np.arange(len(count)), count)
+        row = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count) + first[edge]
+        at = x0[edge] + (row + 0.5 - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
+        col = np.clip(np.ceil(at - 0.5), 0, shape[1]).astype(np.int64)
+        order = np.lexsort((col, row))
+        self.row, self.col = row[order], col[order]
+
+    def mask(self, rect: Rect) -> NDArray[np.bool_] | None:
+        """(height, width) bool of a window; None where all of it lies in the field."""
+        first, last = np.searchsorted(self.row, (rect.row0, rect.row1))
+        row, col = self.row[first:last] - rect.row0, self.col[first:last] - rect.col0
+        height, width = rect.shape
+        before = np.bincount(row[col <= 0], minlength=height) % 2
+        within = (col > 0) & (col < width)
+        if not within.any() and before.all():
+            return None
+        flips = np.zeros((height, width), np.uint8)
+        flips[:, 0] = before
+        np.bitwise_xor.at(flips, (row[within], col[within]), 1)
+        return np.bitwise_xor.accumulate(flips, axis=1).view(np.bool_)
+
+
+class _Places:
+    """The cell of every pixel as whole numbers: a column term and a row term for each of the two lattice axes.
+
+    Attributes:
+        shape: (rows, cols) of the lattice.
+        by_col: (2, width) int64, the terms of (lattice row, lattice column) that depend on the pixel's column.
+        by_row: (2, height) int64, those that depend on its row.
+    """
+
+    def __init__(self, box: GeoBox, transform: Affine, shape: tuple[int, int]) -> None:
+        to_cell = ~box.affine * transform
+        rows, cols = np.arange(shape[0]) + 0.5, np.arange(shape[1]) + 0.5
+        one = float(1 << _BITS)
+        self.shape = (int(box.shape[0]), int(box.shape[1]))
+        self.by_col = np.rint(np.stack([to_cell.d * cols, to_cell.a * cols]) * one).astype(np.int64)
+        self.by_row = np.rint(np.stack([to_cell.e * rows + to_cell.f, to_cell.b * rows + to_cell.c]) * one).astype(
+            np.int64
+        )
+
+    def cells(self, row: NDArray[Any], col: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lattice (row, col) of pixels."""
+        return (
+            (self.by_row[0, row] + self.by_col[0, col]) >> _BITS,
+            (self.by_row[1, row] + self.by_col[1, col]) >> _BITS,
+        )
+
+    def runs(self, rect: Rect) -> NDArray[np.int64]:
+        """(height, n + 1) columns of a window where runs begin, ascending, with its width at the end.
+
+        Runs may be empty: every row has the same number.
+        """
+        height, width = rect.shape
+        parts = [np.zeros((height, 1), np.int64), np.full((height, 1), width)]
+        for by_row, by_col in zip(self.by_row, self.by_col, strict=True):
+            term, offset = by_col[rect.col0 : rect.col1], by_row[rect.row0 : rect.row1]
+            rising = term[-1] >= term[0]
+            ordered = term if rising else term[::-1]
+            first, last = (ordered[0] + offset.min()) >> _BITS, (ordered[-1] + offset.max()) >> _BITS
+            whole = np.arange(first + 1, last + 1) << _BITS
+            found = np.searchsorted(ordered, (whole[None, :] - offset[:, None]).ravel()).reshape(height, -1)
+            parts.append(found if rising else width - found)
+        runs = np.concatenate(parts, axis=1).astype(np.int32)
+        runs.sort(axis=1, kind="stable")
+        return runs
+
+
+def _count(pixels: NDArray[np.uint8], rect: Rect, places: _Places, counts: NDArray[np.int32]) -> None:
+    """Add a window's pixels to `counts` (weed, crop, valid)."""
+    runs = None
+    for nth, mask in enumerate((pixels == WEED, pixels == CROP, pixels != NODATA)):
+        total = int(np.count_nonzero(mask))
+        if not total:
+            continue
+        if total < _RARE * mask.size:
+            at = np.flatnonzero(mask)
+            row, col = places.cells(at // rect.shape[1] + rect.row0, at % rect.shape[1] + rect.col0)
+            _add(counts[nth], row, col, None)
+            continue
+        runs = places.runs(rect) if runs is None else runs
+        begin, end = runs[:, :-1], runs[:, 1:]
+        if total == mask.size:
+            amount = end - begin
+        else:
+            sums = np.zeros((mask.shape[0], mask.shape[1] + 1), np.int32)
+            np.cumsum(mask, axis=1, out=sums[:, 1:])
+            amount = np.take_along_axis(sums, end, axis=1) - np.take_along_axis(sums, begin, axis=1)
+        nth_row, nth_run = np.nonzero(amount)
+        row, col = places.cells(nth_row + rect.row0, begin[nth_row, nth_run] + rect.col0)
+        _add(counts[nth], row, col, amount[nth_row, nth_run])
+
+
+def _add(
+    counts: NDArray[np.int32], row: NDArray[np.int64], col: NDArray[np.int64], amount: NDArray[Any] | None
+) -> None:
+    """Add amounts (1 each if None) to cells; what lies outside the lattice is left out."""
+    inside = (row >= 0) & (row < counts.shape[0]) & (col >= 0) & (col < counts.shape[1])
+    if not inside.all():
+        row, col, amount = row[inside], col[inside], None if amount is None else amount[inside]
+    if not row.size:
+        return
+    row0, col0, row1, col1 = row.min(), col.min(), row.max() + 1, col.max() + 1
+    width = col1 - col0
+    sums = np.bincount((row - row0) * width + (col - col0), amount, (row1 - row0) * width)
+    counts[row0:row1, col0:col1] += sums.reshape(-1, width).astype(np.int32)
+
+
+@contextmanager
+def _open(classes: Path | str) -> Iterator[DatasetReader]:
+    import rasterio
+    from rasterio.errors import RasterioIOError
+
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=128), rasterio.open(classes, num_threads=2) as raster:
+            yield raster
+    except RasterioIOError as error:
+        raise PrescriptionError(f"{classes} cannot be read: {error}") from error
+
+
+def _refuse_unusable(raster: DatasetReader, box: GeoBox) -> None:
+    if raster.count != 1 or raster.dtypes[0] != "uint8":
+        raise PrescriptionError(
+            f"{raster.name} has {raster.count} band(s) of {raster.dtypes[0]}; expected one band of uint8 classes"
+        )
+    if raster.nodata not in (None, NODATA):
+        raise PrescriptionError(f"{raster.name} declares nodata {raster.nodata:g}; expected {NODATA} or none")
+    side, pixel = min(_sides(box.affine)), max(_sides(raster.transform))
+    if side < pixel:
+        raise PrescriptionError(
+            f"a cell side of {side:g} m is smaller than a pixel of {raster.name} ({pixel:g} m); use wider sections or "
+            "longer cells"
+        )
+
+
+def _sides(affine: Affine) -> tuple[float, float]:
+    return float(np.hypot(affine.a, affine.d)), float(np.hypot(affine.b, affine.e))
+
+
+def _read(raster: DatasetReader, rect: Rect, field: _Field) -> NDArray[np.uint8] | None:
+    """The pixels of a window with nodata outside the field; None where there is nothing but nodata."""
+    from rasterio.windows import Window
+
+    inside = field.mask(rect)
+    if inside is not None and not inside.any():
+        return None
+    pixels: NDArray[np.uint8] = raster.read(1, window=Window(rect.col0, rect.row0, rect.shape[1], rect.shape[0]))
+    if inside is not None:
+        pixels[~inside] = NODATA
+    return pixels if (pixels != NODATA).any() else None
