@@ -1,11 +1,21 @@
 """Exact polygons of the connected regions of a raster.
 
 Read in this order: `runs` (what a raster becomes), `outlines` (components and their rings), `polygons` (files in,
-shapely polygons out).
+shapely polygons out), `grid` (pixels on the ground).
 """
 
 from __future__ import annotations
 
+from geoseg.vectors.grid import PixelGrid, pixel_grid
 from geoseg.vectors.polygons import Component, ComponentBatch, batches, components, polygonize, simplify
 
-__all__ = ["Component", "ComponentBatch", "batches", "components", "polygonize", "simplify"]
+__all__ = [
+    "Component",
+    "ComponentBatch",
+    "PixelGrid",
+    "batches",
+    "components",
+    "pixel_grid",
+    "polygonize",
+    "simplify",
+]

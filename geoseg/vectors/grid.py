@@ -1,0 +1,59 @@
+"""Where the pixels of a raster lie, and how large they are on the ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+__all__ = ["PixelGrid", "pixel_grid"]
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """The grid of a raster.
+
+    Attributes:
+        transform: From (col, row) lattice corners to the CRS.
+        pixel_m2: Area of a pixel, square metres.
+    """
+
+    transform: Affine
+    pixel_m2: float
+
+    def centres(self, positions: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Coordinates x and y in the CRS of (n, 2) positions (row, col); (0.0, 0.0) is the centre of the first pixel."""
+        transform, row, col = self.transform, positions[:, 0] + 0.5, positions[:, 1] + 0.5
+        x = transform.c + col * transform.a + row * transform.b
+        y = transform.f + col * transform.d + row * transform.e
+        return x, y
+
+
+def pixel_grid(raster: Path | str) -> PixelGrid:
+    """The grid of a raster whose CRS is in metres or feet; a raster without CRS is taken to be in metres.
+
+    Raises:
+        InputError: If the raster cannot be opened or its CRS is in degrees.
+    """
+    import rasterio
+    from rasterio.errors import RasterioIOError
+
+    try:
+        with rasterio.open(raster) as source:
+            crs, transform = source.crs, source.transform
+    except RasterioIOError as error:
+        raise InputError(f"{raster} cannot be opened as a raster: {error}") from error
+    if crs is not None and crs.is_geographic:
+        raise InputError(
+            f"{raster} is in {crs.to_string()}, in degrees; expected a class raster in metres, such as UTM"
+        )
+    unit_m = float(crs.linear_units_factor[1]) if crs is not None and crs.is_projected else 1.0
+    return PixelGrid(transform, abs(transform.determinant) * unit_m**2)
