@@ -49,7 +49,7 @@ class Layer:
 
 _AREA = Column("area_m2", "float64", "m²", "Area: number of pixels times the area of a pixel")
 _CONFIDENCE = Column("confidence", "float64", "%", "Mean confidence of the class over its pixels, 0 to 100")
-_PLANT_ID = Column("plant_id", "int64", "", "row × width + col of the plant's first pixel in the class raster")
+_PLANT_ID = Column("plant_id", "int64", "", "row * width + col of the plant's first pixel in the class raster")
 _CLASS = Column("class", "str", "", "Name of the class")
 
 LAYERS: dict[str, Layer] = {
@@ -76,7 +76,7 @@ LAYERS: dict[str, Layer] = {
             "Polygon",
             "Weed patches along pixel edges",
             (
-                Column("patch_id", "int64", "", "row × width + col of the patch's first pixel in the class raster"),
+                Column("patch_id", "int64", "", "row * width + col of the patch's first pixel in the class raster"),
                 _AREA,
                 _CONFIDENCE,
             ),

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+import shapely
 
 from geoseg.errors import ConfigError
 from geoseg.legend import CROP, LEGEND, WEED
-from geoseg.vectors import Component, ComponentBatch, batches, pixel_grid
+from geoseg.vectors import Component, ComponentBatch, PixelGrid, batches, pixel_grid
 
 __all__ = ["InstanceStats", "PlantConfig", "PlantStats", "Sink", "collect", "owner_block"]
 
@@ -118,8 +118,7 @@ def collect(classes: Path | str, confidence: Path | str | None, config: PlantCon
         crop = plants.sift(batch.select(batch.code == CROP))
         weed = weeds.sift(batch.select(batch.code == WEED))
         if len(crop):
-            x, y = grid.centres(crop.centroid)
-            _send_plants(sink, crop, crop.area_px * grid.pixel_m2, x, y)
+            _send_plants(sink, crop, grid)
         if len(weed):
             columns = {"patch_id": weed.id, "area_m2": weed.area_px * grid.pixel_m2, "confidence": weed.confidence}
             sink.append("weeds", columns, weed.geometry)
@@ -142,11 +141,9 @@ def owner_block(component: Component, block_px: int) -> tuple[int, int]:
     return row // block_px, col // block_px
 
 
-def _send_plants(
-    sink: Sink, crop: ComponentBatch, area_m2: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
-) -> None:
-    import shapely
-
+def _send_plants(sink: Sink, crop: ComponentBatch, grid: PixelGrid) -> None:
+    x, y = grid.centres(crop.centroid)
+    area_m2 = crop.area_px * grid.pixel_m2
     shared = {
         "plant_id": crop.id,
         "class": np.full(len(crop), LEGEND[CROP].name, dtype=object),

@@ -13,8 +13,9 @@ from geoseg.errors import InputError
 
 if TYPE_CHECKING:
     from affine import Affine
+    from rasterio.io import DatasetReader
 
-__all__ = ["PixelGrid", "pixel_grid"]
+__all__ = ["PixelGrid", "open_raster", "pixel_grid"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class PixelGrid:
     pixel_m2: float
 
     def centres(self, positions: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Coordinates x and y in the CRS of (n, 2) positions (row, col); (0.0, 0.0) is the centre of the first pixel."""
+        """Coordinates x and y in the CRS of (n, 2) positions (row, col), counted between pixel centres."""
         transform, row, col = self.transform, positions[:, 0] + 0.5, positions[:, 1] + 0.5
         x = transform.c + col * transform.a + row * transform.b
         y = transform.f + col * transform.d + row * transform.e
@@ -43,17 +44,26 @@ def pixel_grid(raster: Path | str) -> PixelGrid:
     Raises:
         InputError: If the raster cannot be opened or its CRS is in degrees.
     """
-    import rasterio
-    from rasterio.errors import RasterioIOError
-
-    try:
-        with rasterio.open(raster) as source:
-            crs, transform = source.crs, source.transform
-    except RasterioIOError as error:
-        raise InputError(f"{raster} cannot be opened as a raster: {error}") from error
+    with open_raster(raster) as source:
+        crs, transform = source.crs, source.transform
     if crs is not None and crs.is_geographic:
         raise InputError(
             f"{raster} is in {crs.to_string()}, in degrees; expected a class raster in metres, such as UTM"
         )
     unit_m = float(crs.linear_units_factor[1]) if crs is not None and crs.is_projected else 1.0
     return PixelGrid(transform, abs(transform.determinant) * unit_m**2)
+
+
+def open_raster(raster: Path | str) -> DatasetReader:
+    """A raster opened for reading, to be closed by the caller.
+
+    Raises:
+        InputError: If it cannot be opened.
+    """
+    import rasterio
+    from rasterio.errors import RasterioIOError
+
+    try:
+        return rasterio.open(raster)
+    except RasterioIOError as error:
+        raise InputError(f"{raster} cannot be opened as a raster: {error}") from error

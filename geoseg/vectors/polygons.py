@@ -1,16 +1,11 @@
-"""Exact polygons of the connected regions of a raster. Knows pixels and affine transforms, not what a class means.
+"""Polygons of the regions of an array. Knows pixels and affine transforms, no file.
 
-Polygons follow pixel edges exactly, so their area is their number of pixels times the area of a pixel, and they do
-not depend on how the raster was cut: the same region gives the same bytes whatever the block size. Regions are
-4-connected: pixels that meet at a corner only belong to two regions. Outer rings run counter-clockwise in the CRS,
-holes clockwise; rings begin at their upper left pixel and hold corners only.
+Polygons follow pixel edges exactly, so their area is their number of pixels times the area of a pixel. Outer rings run
+counter-clockwise in the CRS and holes clockwise; rings hold corners only, and the same region gives the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,230 +13,16 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Polygon
 
-from geoseg.errors import InputError
-from geoseg.legend import CROP, WEED
-from geoseg.vectors.runs import Runs, find_runs, join_runs, place_runs, take
-from geoseg.vectors.outlines import Released, Rings, Sweep
-from geoseg.windows import Rect
+from geoseg.vectors.outlines import Rings, Sweep
+from geoseg.vectors.runs import find_runs
 
 if TYPE_CHECKING:
     from affine import Affine
-    from rasterio.io import DatasetReader
 
-__all__ = ["Component", "ComponentBatch", "batches", "components", "polygonize", "simplify"]
-
-STRIP_PX = 2**24
-"""Pixels that are held at most as an array; rows of blocks are made lower where the raster is wide."""
-STRIP_RUNS = 2**20
-"""Runs that are joined at once, about; bounds the memory where a raster is noise."""
+__all__ = ["polygonize", "polygons"]
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
-    """One 4-connected region of one class.
-
-    Attributes:
-        id: row * width + col of its first pixel in raster order; unique in the raster.
-        code: Class.
-        area_px: Number of pixels.
-        geometry: Outline in CRS units, a valid polygon along pixel edges with its holes.
-        centroid: Mean (row, col) of its pixels; the centre of pixel (0, 0) is (0.0, 0.0).
-        bbox: The rectangle of pixels that holds it.
-        confidence: Mean confidence of its pixels, 0..100; NaN where there is none.
-    """
-
-    id: int
-    code: int
-    area_px: int
-    geometry: Polygon
-    centroid: tuple[float, float]
-    bbox: Rect
-    confidence: float
-
-    @property
-    def centre(self) -> tuple[int, int]:
-        """The pixel (row, col) that holds the centroid."""
-        row, col = self.centroid
-        return int(np.floor(row + 0.5)), int(np.floor(col + 0.5))
-
-
-@dataclass(frozen=True, eq=False)
-class ComponentBatch:
-    """Components as columns of length n, in the order of their ids; iterates over `Component`.
-
-    Attributes:
-        id: int64, row * width + col of the first pixel.
-        code: int64, class.
-        area_px: int64, number of pixels.
-        geometry: Polygons in CRS units.
-        centroid: (n, 2) float64, mean (row, col) of the pixels.
-        bbox: (n, 4) int64, row0, col0, row1, col1, half-open.
-        confidence: float64, mean confidence 0..100 or NaN.
-    """
-
-    id: NDArray[np.int64]
-    code: NDArray[np.int64]
-    area_px: NDArray[np.int64]
-    geometry: NDArray[np.object_]
-    centroid: NDArray[np.float64]
-    bbox: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        """Number of components."""
-        return self.id.size
-
-    def __iter__(self) -> Iterator[Component]:
-        """The components one by one."""
-        columns = (self.id, self.code, self.area_px, self.geometry, self.centroid, self.bbox, self.confidence)
-        for id_, code, area, geometry, (row, col), bbox, confidence in zip(
-            *(column.tolist() for column in columns), strict=True
-        ):
-            yield Component(id_, code, area, geometry, (row, col), Rect(*bbox), confidence)
-
-    def select(self, index: NDArray[Any]) -> ComponentBatch:
-        """The components that a mask or indices choose."""
-        return ComponentBatch(
-            self.id[index],
-            self.code[index],
-            self.area_px[index],
-            self.geometry[index],
-            self.centroid[index],
-            self.bbox[index],
-            self.confidence[index],
-        )
-
-
-def components(
-    classes: Path | str,
-    *,
-    codes: Collection[int] = (CROP, WEED),
-    block_px: int = 2048,
-    confidence: Path | str | None = None,
-) -> Iterator[list[Component]]:
-    """The 4-connected components of a class raster, as lists of those that ended in the same rows.
-
-    Each list is in the order of ids, the lists follow one another from top to bottom. What is held at a time is a
-    strip of the raster and the components that reach out of it, not the raster.
-
-    Args:
-        classes: Raster of uint8 classes.
-        codes: Classes that are wanted.
-        block_px: Side of the blocks that are read. Changes where lists end and nothing else.
-        confidence: Raster of uint8 confidences 0..100 (255 where there is none) on the same grid.
-
-    Raises:
-        InputError: If a raster cannot be used as it is.
-    """
-    for batch in batches(classes, codes=codes, block_px=block_px, confidence=confidence):
-        yield list(batch)
-
-
-def batches(
-    classes: Path | str,
-    *,
-    codes: Collection[int] = (CROP, WEED),
-    block_px: int = 2048,
-    confidence: Path | str | None = None,
-) -> Iterator[ComponentBatch]:
-    """The same as `components`, as columns: several times as fast where there are very many.
-
-    Raises:
-        InputError: If a raster cannot be used as it is.
-    """
-    import rasterio
-
-    if block_px <= 0:
-        raise InputError(f"block_px is {block_px}; expected a positive number of pixels")
-    with rasterio.open(classes) as source:
-        if confidence is None:
-            yield from _sweep(source, None, codes, block_px)
-            return
-        with rasterio.open(confidence) as weights:
-            yield from _sweep(source, weights, codes, block_px)
-
-
-def _sweep(
-    source: DatasetReader, weights: DatasetReader | None, codes: Collection[int], block_px: int
-) -> Iterator[ComponentBatch]:
-    _check(source, weights)
-    keep = np.zeros(256, np.bool_)
-    keep[list(codes)] = True
-    sweep = Sweep(source.width)
-    for last_row, runs in _rows_of_runs(source, weights, keep, block_px):
-        released = sweep.feed(runs, last_row)
-        if released.stats.id.size:
-            yield _batch(released, source.transform)
-    released = sweep.feed(Runs(*[np.empty(0, np.int64)] * 5), source.height)
-    if released.stats.id.size:
-        yield _batch(released, source.transform)
-
-
-def _check(source: DatasetReader, weights: DatasetReader | None) -> None:
-    for raster in (source,) if weights is None else (source, weights):
-        if raster.dtypes[0] != "uint8":
-            raise InputError(f"{raster.name} holds {raster.dtypes[0]}; expected uint8 classes or confidences")
-    if weights is not None and (weights.shape != source.shape or weights.transform != source.transform):
-        raise InputError(
-            f"{weights.name} ({weights.height} x {weights.width}) is not on the grid of {source.name} "
-            f"({source.height} x {source.width}); give the confidence raster of the same run"
-        )
-
-
-def _rows_of_runs(
-    source: DatasetReader, weights: DatasetReader | None, keep: NDArray[np.bool_], block_px: int
-) -> Iterator[tuple[int, Runs]]:
-    """Runs of consecutive rows, with the last row up to which they are complete."""
-    width = source.width
-    tile = source.block_shapes[0][0]
-    rows = min(block_px, max(STRIP_PX // width // tile * tile, min(tile, max(STRIP_PX // width, 1))))
-    for row in range(0, source.height, rows):
-        strip = Rect(row, 0, min(row + rows, source.height), width)
-        parts = []
-        for col in range(0, width, block_px):
-            block = Rect(strip.row0, col, strip.row1, min(col + block_px, width))
-            values = _read(source, block)
-            found = find_runs(values, keep, None if weights is None else _read(weights, block))
-            parts.append(place_runs(found, block.shape[1], (block.row0, block.col0), width))
-        runs = join_runs(parts, width)
-        run_row = runs.start // width
-        first = 0
-        while runs.start.size - first > STRIP_RUNS:
-            past = int(np.searchsorted(run_row, run_row[first + STRIP_RUNS], side="left"))
-            if past <= first:
-                past = int(np.searchsorted(run_row, run_row[first], side="right"))
-            yield int(run_row[past - 1]), take(runs, slice(first, past))
-            first = past
-        yield strip.row1 - 1, take(runs, slice(first, None))
-
-
-def _read(raster: DatasetReader, block: Rect) -> NDArray[np.uint8]:
-    from rasterio.errors import RasterioIOError
-    from rasterio.windows import Window
-
-    (height, width), origin = block.shape, (block.col0, block.row0)
-    try:
-        return raster.read(1, window=Window(*origin, width, height))  # type: ignore[no-any-return]
-    except RasterioIOError as error:
-        raise InputError(f"{raster.name} cannot be read at row {block.row0}, column {block.col0}: {error}") from error
-
-
-def _batch(released: Released, transform: Affine) -> ComponentBatch:
-    stats = released.stats
-    centroid = np.stack([stats.row_sum / stats.area_px, stats.col_sum2 / (2 * stats.area_px)], axis=1)
-    known = np.maximum(stats.weight_px, 1)
-    return ComponentBatch(
-        id=stats.id,
-        code=stats.code,
-        area_px=stats.area_px,
-        geometry=_polygons(released.rings, transform),
-        centroid=centroid,
-        bbox=np.stack([stats.row0, stats.col0, stats.row1, stats.col1], axis=1),
-        confidence=np.where(stats.weight_px > 0, stats.weight_sum / known, np.nan),
-    )
-
-
-def _polygons(rings: Rings, transform: Affine) -> NDArray[np.object_]:
+def polygons(rings: Rings, transform: Affine) -> NDArray[np.object_]:
     """Polygons in CRS units; a transform that mirrors the other way than north-up turns the rings round."""
     corners, offsets = rings.corners, rings.ring_offsets
     if transform.determinant > 0:
@@ -251,8 +32,8 @@ def _polygons(rings: Rings, transform: Affine) -> NDArray[np.object_]:
     points = np.empty((len(corners), 2))
     points[:, 0] = transform.c + col * transform.a + row * transform.b
     points[:, 1] = transform.f + col * transform.d + row * transform.e
-    polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, (offsets, rings.polygon_offsets))
-    return np.asarray(polygons, dtype=object)
+    made = shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, (offsets, rings.polygon_offsets))
+    return np.asarray(made, dtype=object)
 
 
 def polygonize(
@@ -276,49 +57,4 @@ def polygonize(
         return []
     keep = np.ones(labels.shape, np.bool_) if mask is None else mask.astype(np.bool_)
     released = Sweep(labels.shape[1]).feed(find_runs(labels, keep), labels.shape[0])
-    polygons = _polygons(released.rings, transform)
-    return list(zip(released.stats.code.tolist(), polygons.tolist(), strict=True))
-
-
-def simplify(geometries: Collection[Polygon], tolerance_m: float) -> list[Polygon]:
-    """The polygons with fewer corners; what was shared stays shared, so no gap or overlap appears between them.
-
-    Neighbours must be given together. Corners of one polygon that lie within a side of another are first made corners
-    of both, then the coverage is simplified as a whole.
-
-    Args:
-        geometries: Polygons that do not overlap.
-        tolerance_m: In the unit of the coordinates; about the square root of the area of the triangles that go.
-
-    Raises:
-        ValueError: If the tolerance is negative.
-
-    Reference:
-        Visvalingam and Whyatt (1993), https://doi.org/10.1179/000870493786962263, as GEOS applies it to coverages.
-    """
-    if not tolerance_m >= 0:
-        raise ValueError(f"tolerance_m is {tolerance_m}; expected 0 or more")
-    polygons = np.array(list(geometries), dtype=object)
-    if not polygons.size:
-        return []
-    return list(shapely.coverage_simplify(_share_corners(polygons), tolerance_m))
-
-
-def _share_corners(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """The polygons with every corner of another that lies on one of their sides added."""
-    kind, points, (rings, parts) = shapely.to_ragged_array(polygons)
-    ends = np.delete(np.arange(len(points) - 1), rings[1:-1] - 1)
-    sides = shapely.linestrings(np.stack([points[ends], points[ends + 1]], axis=1))
-    corners = np.unique(points, axis=0)
-    near = np.abs(points).max() * 4 * np.finfo(np.float64).eps
-    side, corner = shapely.STRtree(shapely.points(corners)).query(sides, predicate="dwithin", distance=near)
-    along = shapely.line_locate_point(sides[side], shapely.points(corners[corner]))
-    inner = (along > near) & (along < shapely.length(sides[side]) - near)
-    if not inner.any():
-        return polygons
-    side, corner, along = side[inner], corner[inner], along[inner]
-    order = np.lexsort((along, side))
-    after = ends[side[order]] + 1
-    added = np.append(0, np.cumsum(np.bincount(after, minlength=len(points) + 1)))
-    points = np.insert(points, after, corners[corner[order]], axis=0)
-    return np.asarray(shapely.from_ragged_array(kind, points, (rings + added[rings], parts)), dtype=object)
+    return list(zip(released.stats.code.tolist(), polygons(released.rings, transform).tolist(), strict=True))

@@ -50,13 +50,14 @@ def find_runs(values: NDArray[np.generic], keep: NDArray[np.bool_], weights: NDA
     flat = np.ascontiguousarray(values).reshape(-1)
     change = np.empty(flat.size, np.bool_)
     np.not_equal(flat[1:], flat[:-1], out=change[1:])
-    if keep.ndim == 2:
-        kept = np.ascontiguousarray(keep).reshape(-1)
+    table = keep.ndim == 1
+    kept = keep if table else np.ascontiguousarray(keep).reshape(-1)
+    if not table:
         change[1:] |= kept[1:] != kept[:-1]
     change[:: values.shape[1]] = True
     start = np.flatnonzero(change)
     stop = np.append(start[1:], flat.size)
-    chosen = kept[start] if keep.ndim == 2 else keep[flat[start]]
+    chosen = kept[flat[start]] if table else kept[start]
     start, stop = start[chosen], stop[chosen]
     return Runs(start, stop, flat[start].astype(np.int64), *_weigh(start, stop, weights))
 
@@ -117,7 +118,8 @@ def ranges(first: Ints, past: Ints) -> Ints:
     """The integers of many half-open ranges, one range after the other."""
     size = past - first
     total = np.cumsum(size)
-    return np.arange(total[-1] if total.size else 0) + np.repeat(first - (total - size), size)
+    offsets: Ints = np.repeat(first - (total - size), size)
+    return offsets + np.arange(offsets.size)
 
 
 def take(table: Table, index: Ints | NDArray[np.bool_] | slice) -> Table:
