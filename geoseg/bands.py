@@ -6,6 +6,7 @@ Bands are found by number or by name. The name of a band is what the file says a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,13 @@ _DARK = 0.065  # of the full scale: 12-bit numbers in a 16-bit file reach 4095 /
 _BRIGHT = 1.05
 _USUAL_SCALES = (1, 255, 1023, 4095, 10000, 16383, 32768, 65535)
 
-_WAVELENGTHS_NM = (("blue", 430, 515), ("green", 515, 600), ("red", 600, 690), ("rededge", 690, 755), ("nir", 755, 1000))
+_WAVELENGTHS_NM = {
+    "blue": (430, 515),
+    "green": (515, 600),
+    "red": (600, 690),
+    "rededge": (690, 755),
+    "nir": (755, 1000),
+}
 _ALIASES = (
     ("rededge", r"red\W?_?edge|rededge|re"),
     ("nir", r"nir|near\W?infra\W?red|infrared"),
@@ -68,7 +75,7 @@ def band_name(facts: BandFacts) -> str:
             return name
     number = re.search(r"(?<![\d.])(\d{3,4})(?:\.\d+)?(?!\d)", text)
     nanometres = facts.wavelength_nm or (float(number.group(1)) if number else 0.0)
-    for name, low, high in _WAVELENGTHS_NM:
+    for name, (low, high) in _WAVELENGTHS_NM.items():
         if low <= nanometres < high:
             return name
     colour = facts.colour.replace("_", "")
@@ -132,9 +139,10 @@ def check_exposure(name: str, values: np.ndarray, dtype: str, value_max: float |
     full = FULL_SCALE[dtype] if value_max is None else value_max
     seen = float(np.percentile(values, 99.9 if value_max is None else 50))
     share = seen / full
-    what = f"the brightest 0.1 % of {name} start at {seen:g}" if value_max is None else f"half of {name} is over {seen:g}"
-    guess = next((scale for scale in _USUAL_SCALES if scale >= seen / 1.02), seen)
-    text = f"{what}, {share:.0%} of the full scale of {full:g} ({dtype}); pass --set ortho.value_max={guess:g}"
+    part = "the brightest 0.1 %" if value_max is None else "half"
+    guess = next((scale for scale in _USUAL_SCALES if 1 < seen / 1.02 <= scale), math.ceil(seen * 100) / 100)
+    text = f"{part} of {name} is at {seen:g} or more, {share:.0%} of the full scale of {full:g} ({dtype})"
+    text += f"; pass --set ortho.value_max={guess:g}"
     if share > _BRIGHT or (value_max is None and share < _DARK):
         raise OrthoError(text)
     if value_max is None and share < 4 * _DARK:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon, shape
 
 from geoseg.errors import BoundaryError, GeosegWarning
+from geoseg.ground import apply
 from geoseg.windows import Rect
 
 __all__ = ["PixelMask", "check_overlap", "footprint", "outline", "polygonal", "read_boundary", "reproject_geometry"]
@@ -77,7 +80,7 @@ def check_overlap(name: str, field: Polygon | MultiPolygon, ortho: Polygon | Mul
 def footprint(geobox: GeoBox, crs: pyproj.CRS) -> Polygon:
     """The rectangle of a grid as a polygon in `crs`."""
     rows, cols = geobox.shape
-    corners = [geobox.affine * corner for corner in ((0, 0), (cols, 0), (cols, rows), (0, rows))]
+    corners = [apply(geobox.affine, *corner) for corner in ((0, 0), (cols, 0), (cols, rows), (0, rows))]
     outline = reproject_geometry(Polygon(corners), _crs_of(geobox), crs)
     return Polygon(outline.exterior)
 
@@ -86,7 +89,7 @@ def outline(valid: np.ndarray, affine: Affine, source: pyproj.CRS, target: pypro
     """The outline of a coarse valid mask as polygons in `target`.
 
     Islands and holes under 1 m2 or 1 % of the largest island are dropped; the stairs of the pixels are smoothed by
-    at most one coarse pixel. The largest island always stays.
+    at most 1.5 coarse pixels. The largest island always stays.
 
     Args:
         valid: (h, w) bool with at least one True.
@@ -97,8 +100,8 @@ def outline(valid: np.ndarray, affine: Affine, source: pyproj.CRS, target: pypro
     from rasterio.features import shapes  # here: importing the package must stay fast
 
     found = shapes(valid.astype(np.uint8), mask=valid, connectivity=4)
-    parts = shapely.simplify([shape(geometry) for geometry, _ in found], 0.75, preserve_topology=True)
-    world = shapely.transform(parts, lambda x, y: affine * (x, y), interleaved=False)
+    parts = shapely.simplify([shape(geometry) for geometry, _ in found], 1.5, preserve_topology=True)
+    world = _moved(parts, partial(apply, affine))
     moved = [polygonal(reproject_geometry(part, source, target)) for part in world]
     largest = max(part.area for part in moved)
     limit = max(1.0, 0.01 * largest)
@@ -121,7 +124,7 @@ def reproject_geometry(geometry: Any, source: pyproj.CRS, target: pyproj.CRS) ->
     metres = 1.0 / 111_000 if source.is_geographic else 1.0 / source.axis_info[0].unit_conversion_factor
     split = shapely.segmentize(geometry, _EDGE_M * metres)
     move = pyproj.Transformer.from_crs(source, target, always_xy=True)
-    moved = shapely.transform(split, lambda x, y: move.transform(x, y), interleaved=False)
+    moved = _moved(split, move.transform)
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise BoundaryError(f"a coordinate of the boundary in {source.name} has no place in {target.name}")
     return moved if moved.is_valid else shapely.make_valid(moved)
@@ -145,8 +148,7 @@ class PixelMask:
 
     def __init__(self, field: Polygon | MultiPolygon, geobox: GeoBox) -> None:
         """Prepare the edges of `field` (in the CRS of `geobox`) in pixel coordinates."""
-        inverse = ~geobox.affine
-        self._field = shapely.transform(field, lambda x, y: inverse * (x, y), interleaved=False)
+        self._field = _moved(field, partial(apply, ~geobox.affine))
         shapely.prepare(self._field)
         rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(self._field)]
         start = np.concatenate([ring[:-1] for ring in rings]) if rings else np.empty((0, 2))
@@ -178,7 +180,15 @@ class PixelMask:
         col = np.clip(np.ceil(x - 0.5), rect.col0, rect.col1).astype(np.int64)
         crossings = np.zeros((height, width + 1), np.int32)
         np.add.at(crossings, (row - rect.row0, col - rect.col0), 1)
-        return np.cumsum(crossings[:, :-1], axis=1) % 2 == 1
+        inside: np.ndarray = np.cumsum(crossings[:, :-1], axis=1) % 2 == 1
+        return inside
+
+
+def _moved(geometry: Any, move: Callable[[Any, Any], Any]) -> Any:
+    def both(points: np.ndarray) -> np.ndarray:
+        return np.column_stack(move(points[:, 0], points[:, 1]))
+
+    return shapely.transform(geometry, both)
 
 
 def _read_layer(path: str, name: str) -> tuple[np.ndarray, str | None]:

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyproj
@@ -25,13 +25,17 @@ from geoseg.errors import GeosegWarning, GsdError, OrthoError
 __all__ = [
     "GsdLimits",
     "PixelSize",
+    "apply",
     "check_gsd",
+    "code_crs",
     "fit_gcps",
     "is_metric",
     "local_utm",
     "map_points",
     "nominal_geobox",
     "pixel_size",
+    "scaled",
+    "shifted",
     "working_grid",
 ]
 
@@ -77,6 +81,30 @@ class PixelSize:
         return math.sqrt(self.area_m2)
 
 
+def apply(affine: Affine, x: Any, y: Any) -> tuple[Any, Any]:
+    """The transform of coordinates, numbers or arrays (the operator for it differs between versions of affine)."""
+    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
+
+
+def scaled(affine: Affine, cols: float, rows: float) -> Affine:
+    """The transform of pixels that are `cols` and `rows` times as large, from the same corner."""
+    return Affine(affine.a * cols, affine.b * rows, affine.c, affine.d * cols, affine.e * rows, affine.f)
+
+
+def shifted(affine: Affine, col: float, row: float) -> Affine:
+    """The transform of pixels counted from `col`, `row`."""
+    x, y = apply(affine, col, row)
+    return Affine(affine.a, affine.b, x, affine.d, affine.e, y)
+
+
+def code_crs(crs: pyproj.CRS) -> CRS:
+    """The CRS as its EPSG code where it is exactly that, so that it prints and writes short."""
+    code = crs.to_authority(min_confidence=100)
+    if code is not None and pyproj.CRS.from_authority(*code).equals(crs, ignore_axis_order=True):
+        return CRS(":".join(code))
+    return CRS(crs)
+
+
 def pixel_size(geobox: GeoBox) -> PixelSize:
     """The size of the centre pixel on the ground, whatever the CRS and the transform.
 
@@ -89,13 +117,14 @@ def pixel_size(geobox: GeoBox) -> PixelSize:
     steps = (100.0, 0.0), (0.0, 100.0)
     centre = np.array([[cols / 2, rows / 2]])
     ends = np.concatenate([centre + sign * np.array(step) / 2 for step in steps for sign in (-1, 1)])
-    x, y = a * (ends[:, 0], ends[:, 1])
+    x, y = apply(a, ends[:, 0], ends[:, 1])
     lon, lat = _to_geographic(crs, x, y)
-    azimuth, _, metres = crs.get_geod().inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
+    ellipsoid = crs.get_geod() or pyproj.Geod(ellps="WGS84")
+    azimuth, _, metres = ellipsoid.inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
     x_m, y_m = (float(value) / 100.0 for value in metres)
     area = x_m * y_m * abs(math.sin(math.radians(azimuth[1] - azimuth[0])))
     if not (x_m > 0 and y_m > 0 and area > 0):
-        raise OrthoError(f"the transform {tuple(a)[:6]} gives pixels without an area; correct it with gdal_edit -a_ullr")
+        raise OrthoError(f"the transform {tuple(a)[:6]} gives pixels without area; correct it with gdal_edit -a_ullr")
     return PixelSize(x_m, y_m, area, math.hypot(a.a, a.d) / x_m, math.hypot(a.b, a.e) / y_m)
 
 
@@ -140,7 +169,7 @@ def working_grid(geobox: GeoBox, gsd: GsdLimits) -> GeoBox:
     if not (north_up and is_metric(size)):  # nothing to keep: pixel corners on whole multiples
         left, top = math.floor(left / step) * step, math.ceil(top / step) * step
     shape = (max(1, math.ceil((top - bottom) / step - 1e-6)), max(1, math.ceil((right - left) / step - 1e-6)))
-    return GeoBox(shape, Affine(step, 0, left, 0, -step, top), CRS(crs))
+    return GeoBox(shape, Affine(step, 0, left, 0, -step, top), code_crs(crs))
 
 
 def local_utm(geobox: GeoBox) -> pyproj.CRS:
@@ -151,7 +180,7 @@ def local_utm(geobox: GeoBox) -> pyproj.CRS:
     """
     crs = _crs(geobox)
     rows, cols = geobox.shape
-    x, y = geobox.affine * (cols / 2, rows / 2)
+    x, y = apply(geobox.affine, cols / 2, rows / 2)
     return _utm_at(crs, x, y)
 
 
@@ -191,7 +220,7 @@ def fit_gcps(
         offset = there.mean(axis=0)
         solution = np.linalg.lstsq(cols_rows, there - offset, rcond=None)[0]
         miss = there - offset - cols_rows @ solution
-        (a, d), (b, e), (c, f) = (solution + [[0, 0], [0, 0], offset]).tolist()
+        (a, d), (b, e), (c, f) = (solution + np.vstack([np.zeros((2, 2)), offset])).tolist()
         affine = Affine(a, b, c, d, e, f)
         residual = float(np.hypot(*miss.T).max()) / max(math.sqrt(abs(affine.determinant)), 1e-300)
         if best is None or residual < 0.5 * best[0]:
@@ -201,7 +230,7 @@ def fit_gcps(
             f"the ground control points of {name} miss a plane by {best[0] if best else math.inf:.1f} pixels; "
             "rectify it first with gdalwarp"
         )
-    return GeoBox(shape, best[1], CRS(best[2]))
+    return GeoBox(shape, best[1], code_crs(best[2]))
 
 
 def nominal_geobox(shape: tuple[int, int], gsd_m: float, crs: pyproj.CRS | None) -> GeoBox:
@@ -219,7 +248,7 @@ def nominal_geobox(shape: tuple[int, int], gsd_m: float, crs: pyproj.CRS | None)
     lon, lat = ((area.west + area.east) / 2, (area.south + area.north) / 2) if area else (3.0, 42.0)
     x, y = map_points(pyproj.CRS(4326), crs, np.array([lon]), np.array([lat]))
     left, top = (round(float(value[0])) if np.isfinite(value[0]) else 0 for value in (x, y))
-    return GeoBox(shape, Affine(gsd_m, 0, left, 0, -gsd_m, top), CRS(crs))
+    return GeoBox(shape, Affine(gsd_m, 0, left, 0, -gsd_m, top), code_crs(crs))
 
 
 def _utm_at(crs: pyproj.CRS, x: float, y: float) -> pyproj.CRS:
@@ -240,7 +269,8 @@ def _to_geographic(crs: pyproj.CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.nd
     lon, lat = map_points(crs, geographic, x, y)
     if not (np.isfinite(lon).all() and np.isfinite(lat).all() and (abs(lat) <= 90).all() and (abs(lon) <= 540).all()):
         raise OrthoError(
-            f"the coordinates (x {x[0]:.6g}, y {y[0]:.6g}) cannot lie in {crs.name}; correct its CRS with gdal_edit -a_srs"
+            f"the coordinates (x {x[0]:.6g}, y {y[0]:.6g}) cannot lie in {crs.name}; "
+            "correct the CRS with gdal_edit -a_srs"
         )
     return lon, lat
 
@@ -249,7 +279,8 @@ def _bounds(geobox: GeoBox, crs: pyproj.CRS) -> tuple[float, float, float, float
     rows, cols = geobox.shape
     t = np.linspace(0, 1, 65)
     zero, one = np.zeros_like(t), np.ones_like(t)
-    x, y = geobox.affine * (np.concatenate([t, t, zero, one]) * cols, np.concatenate([zero, one, t, t]) * rows)
+    x, y = np.concatenate([t, t, zero, one]) * cols, np.concatenate([zero, one, t, t]) * rows
+    x, y = apply(geobox.affine, x, y)
     x, y = map_points(_crs(geobox), crs, x, y)
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 

@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyproj
-import shapely
 from affine import Affine
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon
 
 from geoseg import boundary as boundaries
 from geoseg.bands import FULL_SCALE, check_exposure, choose_bands
 from geoseg.errors import GeosegWarning, OrthoError
-from geoseg.ground import GsdLimits, check_gsd, fit_gcps, nominal_geobox, pixel_size, working_grid
+from geoseg.ground import GsdLimits, check_gsd, code_crs, fit_gcps, nominal_geobox, pixel_size, scaled, working_grid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -182,7 +180,9 @@ class Ortho:
         rows, cols = (int(size) for size in grid.shape)
         dtype = np.dtype(np.uint8 if self.dtype == "uint8" and self.value_max == 255 else np.float32)
         chunks = ((len(self.bands),), _split(rows, chunk_px), _split(cols, chunk_px))
-        data = da.map_blocks(self._lazy_block, grid=grid, chunks=chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
+        data = da.map_blocks(  # type: ignore[no-untyped-call]  # dask has no types for it
+            self._lazy_block, grid=grid, chunks=chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype)
+        )
         coords: dict[Any, Any] = {"band": list(self.bands), **xr_coords(grid)}
         return xr.DataArray(data, dims=("band", *grid.dimensions), coords=coords, name="ortho")
 
@@ -206,7 +206,7 @@ class Ortho:
         if not valid.any():
             raise OrthoError(f"{self.name} has no valid pixel: all of it is transparent or nodata")
         rows, cols = self.geobox.shape
-        coarse = self.geobox.affine * Affine.scale(cols / valid.shape[1], rows / valid.shape[0])
+        coarse = scaled(self.geobox.affine, cols / valid.shape[1], rows / valid.shape[0])
         native = self.geobox.crs.proj if self.geobox.crs is not None else crs
         return boundaries.outline(valid, coarse, native, crs)
 
@@ -222,11 +222,11 @@ def _place(dataset: Any, name: str, config: OrthoConfig) -> tuple[GeoBox, bool]:
     shape = (int(dataset.height), int(dataset.width))
     if dataset.transform in _IDENTITIES and not gcps:
         if dataset.rpcs is not None:
-            raise OrthoError(f"{name} is placed by RPCs, so it is not an orthomosaic; rectify it first with gdalwarp -rpc")
+            raise OrthoError(f"{name} is placed by RPCs, so it is no orthomosaic; rectify it first with gdalwarp -rpc")
         if config.gsd_m is None:
             raise OrthoError(
-                f"{name} has no georeference; pass --gsd with its metres per pixel (for example --gsd 0.005), and --crs "
-                "if its UTM zone is known"
+                f"{name} has no georeference; pass --gsd with its metres per pixel (for example --gsd 0.005), "
+                "and --crs if its UTM zone is known"
             )
         if not config.gsd_m > 0:
             raise OrthoError(f"--gsd is {config.gsd_m}; expected metres per pixel, above 0")
@@ -239,7 +239,7 @@ def _place(dataset: Any, name: str, config: OrthoConfig) -> tuple[GeoBox, bool]:
     if dataset.transform in _IDENTITIES:
         pixels = [(point.col, point.row) for point in gcps]
         return fit_gcps(name, shape, known, pixels, np.array([(point.x, point.y) for point in gcps])), False
-    return GeoBox(shape, dataset.transform, CRS(known)), False
+    return GeoBox(shape, dataset.transform, code_crs(known)), False
 
 
 def _earth_crs(crs: Any) -> pyproj.CRS | None:
@@ -274,7 +274,8 @@ def _sample(source: Any) -> np.ndarray:
     from geoseg.windows import Rect
 
     height, width = source.shape
-    if max(height, width) <= 1024 or any(max(height, width) / f <= 4096 for f in source.dataset.overviews(source.bands[0])):
+    finest = max([1, *source.dataset.overviews(source.bands[0])])
+    if max(height, width) / finest <= 4096 * (finest > 1) + 1024 * (finest == 1):
         values, valid = source.decimated(1024)
         return np.asarray(values[:, valid]).ravel()
     parts = []

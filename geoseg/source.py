@@ -6,9 +6,10 @@ if it holds the nodata value in every band that is read (in any of them for floa
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,7 +28,7 @@ __all__ = ["CACHE_MB", "Source", "band_facts", "check_complete", "open_dataset",
 CACHE_MB = 256
 """GDAL's block cache, for the whole process."""
 
-_opening = threading.Lock()  # warning filters are global
+_opening = threading.Lock()  # one at a time: warning filters belong to the process, not to a thread
 
 
 def short_name(path: str) -> str:
@@ -47,7 +48,7 @@ def open_dataset(path: str, level: int | None = None) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path, **options)
     except RasterioIOError as error:
-        if "://" not in path and not path.startswith("/vsi") and not os.path.exists(path):
+        if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
             raise OrthoError(f"there is no file {path}") from None
         raise OrthoError(f"{short_name(path)} cannot be opened as a raster: {_one_line(error)}") from error
 
@@ -74,8 +75,8 @@ def check_complete(dataset: Any, path: str) -> None:
     Raises:
         OrthoError: If the file is cut off or damaged there.
     """
-    if dataset.driver == "GTiff" and os.path.isfile(path):
-        end, size = _last_byte(dataset), os.path.getsize(path)
+    if dataset.driver == "GTiff" and Path(path).is_file():
+        end, size = _last_byte(dataset), Path(path).stat().st_size
         if end > size:
             raise OrthoError(
                 f"{short_name(path)} is cut off: {size} bytes of at least {end}; copy or export the file again"
@@ -173,7 +174,9 @@ class Source:
         """Itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close the file."""
         self.close()
 
@@ -184,7 +187,7 @@ class Source:
         if self._alphas:
             valid &= (_read(self.dataset, self.path, self._alphas, rect, shape) != 0).all(axis=0)
         if self._masked:
-            valid &= _read(self.dataset, self.path, self.bands[0], rect, shape, mask=True) != 0
+            valid &= _read(self.dataset, self.path, self.bands[:1], rect, shape, mask=True)[0] != 0
         if values is None:
             return valid
         floating = self.dtype.startswith("float")
@@ -198,23 +201,24 @@ class Source:
     def _is_nodata(self, values: np.ndarray, nodata: float | None) -> np.ndarray:
         if nodata is None or np.isnan(nodata):
             return np.zeros(values.shape, bool)
-        return values == (np.asarray(nodata).astype(self.dtype) if self.dtype.startswith("float") else nodata)
+        same: np.ndarray = values == (np.asarray(nodata).astype(values.dtype) if values.dtype.kind == "f" else nodata)
+        return same
 
 
 def _read(
     dataset: Any,
     path: str,
-    bands: Any,
+    bands: Sequence[int],
     rect: Rect,
     shape: tuple[int, int] | None = None,
     mask: bool = False,
 ) -> np.ndarray:
     window = RasterWindow(rect.col0, rect.row0, rect.col1 - rect.col0, rect.row1 - rect.row0)
     read = dataset.read_masks if mask else dataset.read
-    indexes = bands if isinstance(bands, int) else list(bands)
-    out_shape = None if shape is None else (shape if isinstance(bands, int) else (len(indexes), *shape))
+    out_shape = None if shape is None else (len(bands), *shape)
     try:
-        return np.asarray(read(indexes, window=window, out_shape=out_shape))
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):  # also sends GDAL's own messages to logging, not to stderr
+            return np.asarray(read(list(bands), window=window, out_shape=out_shape))
     except (RasterioError, RasterioIOError) as error:
         where = f"rows {rect.row0} to {rect.row1}, columns {rect.col0} to {rect.col1}"
         raise OrthoError(f"{short_name(path)} cannot be read at {where}: {_one_line(error)}") from error
