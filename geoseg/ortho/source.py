@@ -19,16 +19,21 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterWindow
 
-from geoseg.bands import BandFacts
+from geoseg.ortho.bands import BandFacts
 from geoseg.errors import OrthoError
 from geoseg.windows import Rect
 
-__all__ = ["CACHE_MB", "Source", "band_facts", "check_complete", "open_dataset", "short_name"]
+__all__ = ["CACHE_MB", "Source", "band_facts", "check_complete", "environment", "open_dataset", "short_name"]
 
 CACHE_MB = 256
 """GDAL's block cache, for the whole process."""
 
 _opening = threading.Lock()  # one at a time: warning filters belong to the process, not to a thread
+
+
+def environment() -> rasterio.Env:
+    """GDAL's settings for everything here; also sends GDAL's own messages to logging instead of stderr."""
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_MB)
 
 
 def short_name(path: str) -> str:
@@ -44,7 +49,7 @@ def open_dataset(path: str, level: int | None = None) -> Any:
     """
     options = {} if level is None else {"OVERVIEW_LEVEL": level}
     try:
-        with _opening, warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+        with _opening, warnings.catch_warnings(), environment():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path, **options)
     except RasterioIOError as error:
@@ -106,8 +111,9 @@ class Source:
         self.dataset = open_dataset(path, level)
         self.shape: tuple[int, int] = self.dataset.shape
         self.dtype: str = self.dataset.dtypes[bands[0] - 1]
-        self._alphas = [b for b, c in enumerate(self.dataset.colorinterp, start=1) if c == ColorInterp.alpha]
-        flags = self.dataset.mask_flag_enums[bands[0] - 1]
+        with environment():
+            colours, flags = self.dataset.colorinterp, self.dataset.mask_flag_enums[bands[0] - 1]
+        self._alphas = [band for band, colour in enumerate(colours, start=1) if colour == ColorInterp.alpha]
         self._masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
         self._nodata = [self.dataset.nodatavals[band - 1] for band in bands]
 
@@ -217,7 +223,7 @@ def _read(
     read = dataset.read_masks if mask else dataset.read
     out_shape = None if shape is None else (len(bands), *shape)
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):  # also sends GDAL's own messages to logging, not to stderr
+        with environment():
             return np.asarray(read(list(bands), window=window, out_shape=out_shape))
     except (RasterioError, RasterioIOError) as error:
         where = f"rows {rect.row0} to {rect.row1}, columns {rect.col0} to {rect.col1}"

@@ -21,7 +21,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon, shape
 
 from geoseg.errors import BoundaryError, GeosegWarning
-from geoseg.ground import apply
+from geoseg.ortho.ground import apply
 from geoseg.windows import Rect
 
 __all__ = ["PixelMask", "check_overlap", "footprint", "outline", "polygonal", "read_boundary", "reproject_geometry"]

@@ -22,8 +22,8 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
 from geoseg.errors import OrthoError
-from geoseg.ground import apply, map_points, scaled, shifted
-from geoseg.source import Source
+from geoseg.ortho.ground import apply, map_points, scaled, shifted
+from geoseg.ortho.source import Source
 from geoseg.windows import Rect
 
 __all__ = ["CHUNK_PX", "Warp"]

@@ -1,7 +1,7 @@
 """The input raster: opened, understood and checked once, then read window by window on the working grid.
 
-Here the parts meet: `geoseg.source` (the file), `geoseg.bands` (which bands, what scale), `geoseg.ground` (metres, CRS,
-working grid), `geoseg.boundary` (the field) and `geoseg.reader` (pixels).
+Here the parts meet: `geoseg.ortho.source` (the file), `geoseg.ortho.bands` (which bands, what scale), `geoseg.ortho.ground` (metres, CRS,
+working grid), `geoseg.ortho.boundary` (the field) and `geoseg.ortho.reader` (pixels).
 """
 
 from __future__ import annotations
@@ -19,15 +19,24 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon
 
-from geoseg import boundary as boundaries
-from geoseg.bands import FULL_SCALE, check_exposure, choose_bands
+from geoseg.ortho import boundary as boundaries
+from geoseg.ortho.bands import FULL_SCALE, check_exposure, choose_bands
 from geoseg.errors import GeosegWarning, OrthoError
-from geoseg.ground import GsdLimits, check_gsd, code_crs, fit_gcps, nominal_geobox, pixel_size, scaled, working_grid
+from geoseg.ortho.ground import (
+    GsdLimits,
+    check_gsd,
+    code_crs,
+    fit_gcps,
+    nominal_geobox,
+    pixel_size,
+    scaled,
+    working_grid,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from geoseg.reader import Reader
+    from geoseg.ortho.reader import Reader
 
 __all__ = ["Ortho", "OrthoConfig"]
 
@@ -100,14 +109,14 @@ class Ortho:
             OrthoError: If it cannot be opened, is cut off, lacks bands, CRS or georeference, or its numbers do not fit
                 their scale.
         """
-        from geoseg.source import Source, band_facts, check_complete, open_dataset, short_name
+        from geoseg.ortho.source import Source, band_facts, check_complete, environment, open_dataset, short_name
 
         config = OrthoConfig() if config is None else config
         text = os.fspath(path)
         name = short_name(text)
         if config.value_max is not None and not config.value_max > 0:
             raise OrthoError(f"ortho.value_max is {config.value_max}; expected a number above 0")
-        with open_dataset(text) as dataset:
+        with environment(), open_dataset(text) as dataset:
             facts = band_facts(dataset)
             bands = choose_bands(name, facts, config.bands, band_names)
             geobox, nominal = _place(dataset, name, config)
@@ -162,7 +171,7 @@ class Ortho:
 
     def reader(self, grid: GeoBox, boundary: Polygon | MultiPolygon | None = None) -> Reader:
         """A reader of the working grid, one per thread; nothing outside `boundary` is valid."""
-        from geoseg.reader import Reader
+        from geoseg.ortho.reader import Reader
 
         return Reader(self.path, self.bands, self.value_max, self.geobox, grid, boundary)
 
@@ -196,7 +205,7 @@ class Ortho:
         return image
 
     def _outline(self, crs: pyproj.CRS) -> Polygon | MultiPolygon:
-        from geoseg.source import Source
+        from geoseg.ortho.source import Source
 
         whole = boundaries.footprint(self.geobox, crs)
         with Source(self.path, self.bands) as source:

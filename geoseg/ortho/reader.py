@@ -10,9 +10,9 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon
 
-from geoseg.boundary import PixelMask
-from geoseg.source import Source
-from geoseg.warp import Warp
+from geoseg.ortho.boundary import PixelMask
+from geoseg.ortho.source import Source
+from geoseg.ortho.warp import Warp
 from geoseg.windows import Rect
 
 __all__ = ["Reader", "reflect"]
