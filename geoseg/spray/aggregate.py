@@ -1,9 +1,10 @@
 """Pixels per cell: one pass over the class raster, by arithmetic on pixel centres and no geometry per cell.
 
 Where a pixel lies on the lattice is affine in its row and column, so it is the sum of a term per column and a term
-per row. Both are kept as whole numbers (2^-32 of a cell): every pixel has one cell, exactly, whatever the windows. Within
-a row of pixels the cell changes only where a term crosses a whole number, so each row falls into *runs* of pixels in
-one cell, and a cumulative sum gives the count of a run; where a class is rare its pixels are placed one by one.
+per row. Both are kept as whole numbers (2^-32 of a cell): every pixel has one cell, exactly, whatever the windows.
+Within a row of pixels the cell changes only where a term crosses a whole number, so each row falls into *runs* of
+pixels in one cell, and a cumulative sum gives the count of a run; where a class is rare its pixels are placed one by
+one.
 """
 
 from __future__ import annotations
@@ -88,9 +89,7 @@ def raster_geobox(classes: Path | str) -> GeoBox:
     """
     with _open(classes) as raster:
         if raster.crs is None or not raster.crs.is_projected or abs(raster.crs.linear_units_factor[1] - 1) > 1e-9:
-            raise PrescriptionError(
-                f"{classes} has {raster.crs or 'no CRS'}; expected a projected CRS in metres, as geoseg segment writes it"
-            )
+            raise PrescriptionError(f"{classes} has {raster.crs or 'no CRS'}; expected a projected CRS in metres")
         return GeoBox(raster.shape, raster.transform, raster.crs.to_wkt())
 
 
@@ -142,7 +141,7 @@ class _Places:
     """
 
     def __init__(self, box: GeoBox, transform: Affine, shape: tuple[int, int]) -> None:
-        to_cell = ~box.affine * transform
+        to_cell = _then(transform, ~box.affine)
         rows, cols = np.arange(shape[0]) + 0.5, np.arange(shape[1]) + 0.5
         one = float(1 << _BITS)
         self.shape = (int(box.shape[0]), int(box.shape[1]))
@@ -158,7 +157,7 @@ class _Places:
             (self.by_row[1, row] + self.by_col[1, col]) >> _BITS,
         )
 
-    def runs(self, rect: Rect) -> NDArray[np.int64]:
+    def runs(self, rect: Rect) -> NDArray[np.int32]:
         """(height, n + 1) columns of a window where runs begin, ascending, with its width at the end.
 
         Runs may be empty: every row has the same number.
@@ -243,6 +242,18 @@ def _refuse_unusable(raster: DatasetReader, box: GeoBox) -> None:
             f"a cell side of {side:g} m is smaller than a pixel of {raster.name} ({pixel:g} m); use wider sections or "
             "longer cells"
         )
+
+
+def _then(first: Affine, second: Affine) -> Affine:
+    """The transform that applies `first`, then `second`; written out because affine 2 and 3 spell it differently."""
+    return Affine(
+        second.a * first.a + second.b * first.d,
+        second.a * first.b + second.b * first.e,
+        second.a * first.c + second.b * first.f + second.c,
+        second.d * first.a + second.e * first.d,
+        second.d * first.b + second.e * first.e,
+        second.d * first.c + second.e * first.f + second.f,
+    )
 
 
 def _sides(affine: Affine) -> tuple[float, float]:

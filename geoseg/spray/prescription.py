@@ -1,4 +1,4 @@
-"""The prescription: what the sprayer does where, and what that adds up to. Puts grid, counts, rule and zones together."""
+"""The prescription: what the sprayer does where and what that adds up to, from grid, counts, rule and zones."""
 
 from __future__ import annotations
 
@@ -183,8 +183,8 @@ def plan(classes: Path | str, boundary: Polygon | MultiPolygon, config: SprayCon
 
 
 def _usable(boundary: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
-    if boundary is None or boundary.is_empty or boundary.geom_type not in ("Polygon", "MultiPolygon"):
-        found = "nothing" if boundary is None else f"{'an empty ' if boundary.is_empty else 'a '}{boundary.geom_type}"
+    if boundary.is_empty or boundary.geom_type not in ("Polygon", "MultiPolygon"):
+        found = f"{'an empty ' if boundary.is_empty else 'a '}{boundary.geom_type}"
         raise PrescriptionError(
             f"the field boundary is {found}; expected a polygon with an area, in the CRS of the map"
         )

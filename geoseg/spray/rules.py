@@ -192,7 +192,8 @@ def _unseen(config: SprayConfig, valid: NDArray[Any], share: NDArray[Any], pixel
     """
     width, length = config.cell_m
     expected = share * (width * length) - math.sqrt(pixel_area_m2) * (width + length)
-    return (expected > 0) & ((valid == 0) | (valid * pixel_area_m2 < config.min_seen * expected))
+    unseen: NDArray[np.bool_] = (valid == 0) | (valid * pixel_area_m2 < config.min_seen * expected)
+    return unseen & (expected > 0)
 
 
 def _within(name: str, value: float, low: float, high: float, what: str, *, open_low: bool = False) -> None:

@@ -55,16 +55,18 @@ def partition(
     lines, near = _lines(padded, maximum_filter(np.pad(edge, 1), 3), box)
     rings = shapely.get_rings(boundary)
     shapely.prepare(boundary)
+    total = 0.0
     for lines_to_cut, grid_m in ((near, None), (np.ones_like(near), None), (np.ones_like(near), _GRID_M)):
         cut = shapely.get_parts(shapely.union_all(np.concatenate([lines[lines_to_cut], rings]), grid_size=grid_m))
         faces = shapely.get_parts(shapely.polygonize(np.concatenate([lines[~lines_to_cut], cut])))
         points = shapely.get_coordinates(shapely.point_on_surface(faces))
         inside = shapely.contains_xy(boundary, points)
         faces, points = faces[inside], points[inside]
-        if abs(shapely.area(faces).sum() - boundary.area) <= _TOLERANCE * boundary.area:
+        total = float(shapely.area(faces).sum())
+        if abs(total - boundary.area) <= _TOLERANCE * boundary.area:
             return _labelled(faces, points, padded, box)
     raise PrescriptionError(
-        f"the zones add up to {shapely.area(faces).sum():.6f} m2 of a field of {boundary.area:.6f} m2; check the "
+        f"the zones add up to {total:.6f} m2 of a field of {boundary.area:.6f} m2; check the "
         "boundary for spikes and edges that run over each other"
     )
 
@@ -104,9 +106,10 @@ def _highest_beside(level: NDArray[np.uint8]) -> NDArray[np.uint8]:
     def seen_from(row: int, col: int) -> NDArray[np.uint8]:
         return padded[1 + row : 1 + row + height, 1 + col : 1 + col + width]
 
-    sides = np.maximum.reduce([seen_from(-1, 0), seen_from(1, 0), seen_from(0, -1), seen_from(0, 1)])
-    corners = np.maximum.reduce([seen_from(-1, -1), seen_from(-1, 1), seen_from(1, -1), seen_from(1, 1)])
-    return np.where(sides > 0, sides, corners)
+    sides = np.maximum(np.maximum(seen_from(-1, 0), seen_from(1, 0)), np.maximum(seen_from(0, -1), seen_from(0, 1)))
+    corners = np.maximum(np.maximum(seen_from(-1, -1), seen_from(-1, 1)), np.maximum(seen_from(1, -1), seen_from(1, 1)))
+    highest: NDArray[np.uint8] = np.where(sides > 0, sides, corners)
+    return highest
 
 
 def _lines(
@@ -145,7 +148,8 @@ def _lines(
 
 
 def _differ(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return (first != second) & (first > 0) & (second > 0)
+    differ: NDArray[np.bool_] = (first != second) & (first > 0) & (second > 0)
+    return differ
 
 
 def _straights(

@@ -1,0 +1,142 @@
+"""Read a prescription back and say whether it is what was planned. Knows which reader takes which file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import CheckError, PrescriptionError
+from geoseg.export.compare import compare
+from geoseg.export.readback import Finding, Readback
+from geoseg.export.shapefile_reader import read_shapefile
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from geoseg.spray.prescription import Prescription
+
+__all__ = ["CheckReport", "FileReport", "check"]
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What was found in one file.
+
+    Attributes:
+        path: The file, relative to what was checked.
+        format: Its format.
+        facts: What it holds, by name.
+        findings: What is not as it should be.
+    """
+
+    path: str
+    format: str
+    facts: dict[str, Any]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was found in a folder of prescription files.
+
+    Attributes:
+        files: One report for each.
+    """
+
+    files: tuple[FileReport, ...]
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """All errors, one line each: file, code and message."""
+        return tuple(
+            f"{file.path}: {finding.code}: {finding.message}"
+            for file in self.files
+            for finding in file.findings
+            if finding.severity == "error"
+        )
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of all errors."""
+        return tuple(f.code for file in self.files for f in file.findings if f.severity == "error")
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        return {
+            "ok": self.ok,
+            "files": [
+                {
+                    "path": file.path,
+                    "format": file.format,
+                    "facts": file.facts,
+                    "findings": [vars(finding) for finding in file.findings],
+                }
+                for file in self.files
+            ],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The report for people, line by line."""
+        for file in self.files:
+            yield f"{file.path} ({file.format})"
+            for name, value in file.facts.items():
+                yield f"  {name:<32} {_plain(value)}"
+            for finding in file.findings:
+                yield f"  {finding.severity.upper()} {finding.code}: {finding.message}"
+        yield "OK: the files read back as planned" if self.ok else f"{len(self.errors)} errors"
+
+
+def check(
+    path: Path | str,
+    prescription: Prescription | None = None,
+    boundary: gpd.GeoSeries | None = None,
+    *,
+    rate_column: str | None = None,
+    strict: bool = True,
+) -> CheckReport:
+    """Read prescription files back and compare them with the plan, as far as one is given.
+
+    Args:
+        path: A ``.shp`` file, or a folder in which all are looked for.
+        prescription: The plan. Without it only the file itself is looked at.
+        boundary: The field with its CRS, where there is no plan.
+        rate_column: Column with the rates; None: found by its name.
+        strict: Raise if anything is wrong; otherwise the report says so.
+
+    Raises:
+        PrescriptionError: If there is nothing to check.
+        CheckError: If `strict` and a file is not as planned or unfit; the message names every fault.
+    """
+    path = Path(path)
+    files = sorted(path.rglob("*.[sS][hH][pP]")) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise PrescriptionError(f"no prescription at {path}; expected a .shp file or a folder that holds one")
+    reports = []
+    for file in files:
+        found = read_shapefile(file, rate_column)
+        compare(found, prescription, boundary)
+        reports.append(_report(file.relative_to(path) if path.is_dir() else Path(file.name), found))
+    report = CheckReport(tuple(reports))
+    if strict and not report.ok:
+        raise CheckError(f"{path} does not read back as planned: {'; '.join(report.errors)}")
+    return report
+
+
+def _report(path: Path, found: Readback) -> FileReport:
+    return FileReport(path.as_posix(), found.format, found.facts, tuple(found.findings))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        shown = ", ".join(_plain(item) for item in value[:12])
+        return f"{shown}, ... ({len(value)})" if len(value) > 12 else shown
+    return str(value)

@@ -1,0 +1,120 @@
+"""The table of terminals: what each accepts and how well that is known. Reads ``profiles.yaml`` and writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from geoseg.errors import PrescriptionError
+
+__all__ = ["EVIDENCE", "Column", "Limit", "Profile", "profile_names", "read_profile"]
+
+EVIDENCE = {
+    "V": "vendor's own text",
+    "D": "real vendor or farm-system file",
+    "C": "source code of the reader",
+    "P": "third party's text",
+    "T": "tested with independent readers",
+    "I": "inference",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """An attribute of the written polygons.
+
+    Attributes:
+        name: ASCII, at most 10 characters.
+        kind: What is written.
+        unit: Unit, for the README; the file holds none.
+        width: Characters of the DBF field.
+        decimals: Those after the point.
+    """
+
+    name: str
+    kind: Literal["rate", "zone", "area_m2"]
+    unit: str
+    width: int
+    decimals: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit and how well it is known.
+
+    Attributes:
+        value: The largest that is accepted; None where there is none or none is known.
+        evidence: One of `EVIDENCE`.
+        source: Where it comes from.
+    """
+
+    value: int | None
+    evidence: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A terminal.
+
+    Attributes:
+        name: Key in the table, and name of the folder in the run directory.
+        title: For people.
+        format: Name of the module in `geoseg.export` that writes it.
+        folder: Where the files lie below the export folder.
+        columns: Attributes in order.
+        limits: By name: ``name_chars``, ``rates``, ``polygons``.
+        steps: How to load it.
+    """
+
+    name: str
+    title: str
+    format: str
+    folder: str
+    columns: tuple[Column, ...]
+    limits: dict[str, Limit]
+    steps: tuple[str, ...]
+
+    def limit(self, name: str) -> int | None:
+        """The value of a limit; None where there is none."""
+        found = self.limits.get(name)
+        return None if found is None else found.value
+
+
+def profile_names() -> tuple[str, ...]:
+    """The names of all profiles, in the order of the table."""
+    return tuple(_table())
+
+
+def read_profile(name: str) -> Profile:
+    """A profile by its name.
+
+    Raises:
+        PrescriptionError: If there is none of that name; the message lists those that exist.
+    """
+    table = _table()
+    if name not in table:
+        raise PrescriptionError(f"no export profile {name!r}; the profiles are {', '.join(table)}")
+    return table[name]
+
+
+@cache
+def _table() -> dict[str, Profile]:
+    import yaml
+
+    text = resources.files("geoseg.export").joinpath("profiles.yaml").read_text(encoding="utf-8")
+    return {name: _profile(name, row) for name, row in yaml.safe_load(text).items()}
+
+
+def _profile(name: str, row: dict[str, Any]) -> Profile:
+    return Profile(
+        name=name,
+        title=row["title"],
+        format=row["format"],
+        folder=row["folder"],
+        columns=tuple(Column(**column) for column in row["columns"]),
+        limits={key: Limit(**limit) for key, limit in row["limits"].items()},
+        steps=tuple(row["steps"]),
+    )

@@ -1,0 +1,64 @@
+"""The README.txt beside every export: what the numbers mean, what they add up to and how to load them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from geoseg.export.profiles import Profile
+from geoseg.spray.prescription import Prescription
+
+__all__ = ["readme"]
+
+DISCLAIMER = "Structurally verified: the files were read back and agree with the plan. NOT TESTED ON A TERMINAL."
+
+
+def readme(prescription: Prescription, profile: Profile, name: str) -> str:
+    """The text for people who load the files, ASCII only, with CR LF line ends for any computer."""
+    lines = [
+        f"SPRAY PRESCRIPTION {name}",
+        f"For: {profile.title}",
+        "",
+        DISCLAIMER,
+        "Compare the totals below with what the terminal shows before you spray.",
+        "",
+        *_totals(prescription),
+        "",
+        *_columns(prescription, profile),
+        "",
+        "HOW TO LOAD",
+        *(f"  {nth}. {step}" for nth, step in enumerate(profile.steps, 1)),
+        "",
+    ]
+    return "\r\n".join(lines).encode("ascii", "replace").decode("ascii")
+
+
+def _totals(prescription: Prescription) -> Iterator[str]:
+    totals, config = prescription.totals, prescription.config
+    width, length = config.cell_m
+    yield "TOTALS"
+    yield f"  field area          {totals.field_ha:.4f} ha"
+    yield f"  treated area        {totals.treated_ha:.4f} ha"
+    yield f"  spray liquid        {totals.litres:.1f} litres"
+    yield f"  whole field         {totals.broadcast_litres:.1f} litres at {config.rate_l_ha:g} l/ha"
+    yield f"  saved               {totals.saved_percent:.1f} percent"
+    if totals.unseen_cells:
+        done = "sprayed at the full rate" if config.unseen == "spray" else "NOT SPRAYED"
+        yield f"  not seen by camera  {totals.unseen_ha:.4f} ha, {done}"
+    if totals.dropped_spots:
+        yield f"  spots left out      {totals.dropped_spots} under {config.min_spot_m2:g} m2"
+    yield ""
+    yield "MACHINE AND RULE"
+    yield f"  cells               {width:g} m across the track, {length:g} m along it"
+    yield f"  heading             {prescription.true_heading_deg:.3f} degrees from true north"
+    yield f"                      {prescription.heading_deg:.3f} degrees from grid north of the map"
+    yield f"  sprayed from        {100 * config.threshold_cover:g} percent weed cover in a cell"
+    yield f"  safety buffer       {config.buffer_m:g} m"
+
+
+def _columns(prescription: Prescription, profile: Profile) -> Iterator[str]:
+    yield "COLUMNS"
+    for column in profile.columns:
+        yield f"  {column.name:<10} {column.kind} {f'in {column.unit}' if column.unit else ''}".rstrip()
+    rates = ", ".join(f"{rate:g}" for rate in prescription.rates)
+    yield f"  rates in use: {rates} l/ha (litres of spray liquid per hectare)"
+    yield f"  polygons: {len(prescription.zones)}; they cover the whole field, with rate 0 where nothing is sprayed"
