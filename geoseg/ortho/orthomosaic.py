@@ -1,7 +1,4 @@
-"""The input raster: opened, understood and checked once, then read window by window on the working grid.
-
-Here the parts meet: `geoseg.ortho.source` (the file), `geoseg.ortho.bands` (which bands, what scale), `geoseg.ortho.ground` (metres, CRS,
-working grid), `geoseg.ortho.boundary` (the field) and `geoseg.ortho.reader` (pixels).
+"""The orthomosaic as a whole: where the parts of this package meet. Knows no model and no class.
 """
 
 from __future__ import annotations
@@ -19,9 +16,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon
 
+from geoseg.errors import GeosegWarning, OrthoError
 from geoseg.ortho import boundary as boundaries
 from geoseg.ortho.bands import FULL_SCALE, check_exposure, choose_bands
-from geoseg.errors import GeosegWarning, OrthoError
 from geoseg.ortho.ground import (
     GsdLimits,
     check_gsd,

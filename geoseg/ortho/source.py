@@ -19,8 +19,8 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterWindow
 
-from geoseg.ortho.bands import BandFacts
 from geoseg.errors import OrthoError
+from geoseg.ortho.bands import BandFacts
 from geoseg.windows import Rect
 
 __all__ = ["CACHE_MB", "Source", "band_facts", "check_complete", "environment", "open_dataset", "short_name"]
