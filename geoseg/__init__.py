@@ -21,18 +21,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geoseg.errors import GeosegError as GeosegError
-    from geoseg.legend import LEGEND as LEGEND
+    from geoseg.config import Config, load_config
+    from geoseg.errors import GeosegError, GeosegWarning
+    from geoseg.job import run
+    from geoseg.legend import LEGEND
+    from geoseg.models.card import ModelCard, Segmenter
+    from geoseg.ortho import Ortho, OrthoConfig
+    from geoseg.results import Run, open_run
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "LEGEND",
+    "Config",
+    "GeosegError",
+    "GeosegWarning",
+    "ModelCard",
+    "Ortho",
+    "OrthoConfig",
+    "Run",
+    "Segmenter",
+    "__version__",
+    "load_config",
+    "open_run",
+    "run",
+]
+
 _LAZY = {
-    "GeosegError": "geoseg.errors",
     "LEGEND": "geoseg.legend",
+    "Config": "geoseg.config",
+    "GeosegError": "geoseg.errors",
+    "GeosegWarning": "geoseg.errors",
+    "ModelCard": "geoseg.models.card",
+    "Ortho": "geoseg.ortho",
+    "OrthoConfig": "geoseg.ortho",
+    "Run": "geoseg.results",
+    "Segmenter": "geoseg.models.card",
+    "load_config": "geoseg.config",
+    "open_run": "geoseg.results",
+    "run": "geoseg.job",
 }
 """Public name -> module that holds it."""
-
-__all__ = ["LEGEND", "GeosegError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -49,4 +78,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """What is there, loaded or not."""
     return sorted({*globals(), *__all__})

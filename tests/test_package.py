@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,15 @@ def test_version_is_the_installed_one() -> None:
 
 
 def test_public_names_are_complete_and_exist() -> None:
-    assert set(geoseg.__all__) == set(geoseg._LAZY) | {"__version__"}
+    assert sorted(geoseg.__all__) == sorted([*geoseg._LAZY, "__version__"])
     for name in geoseg.__all__:
         assert getattr(geoseg, name) is not None
         assert name in dir(geoseg)
+
+
+def test_public_names_come_from_where_they_are_said_to() -> None:
+    for name, module in geoseg._LAZY.items():
+        assert getattr(import_module(module), name) is getattr(geoseg, name)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
