@@ -100,7 +100,7 @@ class _Field:
     """
 
     def __init__(self, boundary: Polygon | MultiPolygon, transform: Affine, shape: tuple[int, int]) -> None:
-        points, ring = shapely.get_coordinates(shapely.get_rings(boundary), return_index=True)
+        points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(boundary)), return_index=True)
         to_pixel = ~transform
         x = to_pixel.a * points[:, 0] + to_pixel.b * points[:, 1] + to_pixel.c
         y = to_pixel.d * points[:, 0] + to_pixel.e * points[:, 1] + to_pixel.f

@@ -29,7 +29,9 @@ _ROWS_AT_ONCE = 4_000_000
 
 def heading_of(boundary: Polygon | MultiPolygon) -> float:
     """Direction of the longest side of the field's minimum rotated rectangle, degrees from grid north in [0, 180)."""
-    corners = shapely.get_coordinates(shapely.minimum_rotated_rectangle(boundary))
+    points = shapely.get_coordinates(boundary)
+    near_zero = shapely.multipoints(points - points.mean(axis=0))  # large coordinates would cost digits
+    corners = shapely.get_coordinates(shapely.minimum_rotated_rectangle(near_zero))
     sides = np.diff(corners, axis=0)
     lengths = np.hypot(*sides.T)
     headings = np.round(np.degrees(np.arctan2(sides[:, 0], sides[:, 1])) % 180, 9) % 180
@@ -69,7 +71,7 @@ def lattice(boundary: Polygon | MultiPolygon, crs: Any, cell_m: tuple[float, flo
     width, length = cell_m
     cos, sin = _cos_sin(heading_deg)
     points = shapely.get_coordinates(boundary)
-    centre = points.mean(axis=0)
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2
     across = (points - centre) @ (cos, -sin)
     along = (points - centre) @ (sin, cos)
     cols, rows = (max(math.ceil(np.ptp(v) / s - 1e-9), 1) for v, s in ((across, width), (along, length)))
@@ -127,7 +129,7 @@ def _pieces(
 
     The last two are in cells. Holes run the other way round than shells, so their areas count as negative.
     """
-    rings = shapely.get_rings(shapely.orient_polygons(boundary))
+    rings = shapely.get_rings(shapely.get_parts(shapely.orient_polygons(boundary)))
     points, ring = shapely.get_coordinates(rings, return_index=True)
     to_cells = ~box.affine
     x = to_cells.a * points[:, 0] + to_cells.b * points[:, 1] + to_cells.c

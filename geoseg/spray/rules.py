@@ -140,9 +140,9 @@ def buffer_reach(buffer_m: float, width_m: float, length_m: float) -> list[int]:
         >>> buffer_reach(0.5, 0.5, 0.5), buffer_reach(0.6, 0.5, 0.5), buffer_reach(0, 0.5, 0.5)
         ([1, 1], [2, 2, 1], [0])
     """
-    if buffer_m <= 0:
-        return [0]
     radius = buffer_m - 1e-9  # a cell that only just touches the disc stays out whatever the rounding
+    if radius <= 0:
+        return [0]
     reach = []
     row = 0
     while (gap := max(row - 1, 0) * length_m) < radius:

@@ -53,7 +53,7 @@ def partition(
     """
     padded = _extend(np.pad(level, 1), np.pad(share, 1))
     lines, near = _lines(padded, maximum_filter(np.pad(edge, 1), 3), box)
-    rings = shapely.get_rings(boundary)
+    rings = shapely.get_rings(shapely.get_parts(boundary))
     shapely.prepare(boundary)
     total = 0.0
     for lines_to_cut, grid_m in ((near, None), (np.ones_like(near), None), (np.ones_like(near), _GRID_M)):
