@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
 UTM = "EPSG:32632"
@@ -36,26 +37,24 @@ def write(path: Path, image: np.ndarray, *, transform: Affine | None = FINE, crs
         options["transform"] = transform
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
-            path, "w", driver="GTiff", crs=None if gcps is not None else crs, **shape, **options
-        ) as file:
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(path, "w", driver="GTiff", crs=None if gcps is not None else crs, **shape, **options) as file,
+        ):
             file.write(bands)
             if mask is not None:
                 file.write_mask(mask)
             if gcps is not None:
                 file.gcps = gcps, crs
             if alpha is not None:
-                kinds = (rasterio.enums.ColorInterp.gray, *[rasterio.enums.ColorInterp.undefined] * (len(image) - 1))
-                if len(image) == 3:
-                    kinds = rasterio.enums.ColorInterp.red, rasterio.enums.ColorInterp.green, rasterio.enums.ColorInterp.blue
-                file.colorinterp = (*kinds, rasterio.enums.ColorInterp.alpha)
+                colours = ["red", "green", "blue", "alpha"]
             if colours is not None:
-                file.colorinterp = [rasterio.enums.ColorInterp[colour] for colour in colours]
+                file.colorinterp = [ColorInterp[colour] for colour in colours]
             for band, name in enumerate(names or (), start=1):
                 file.set_band_description(band, name)
         if overviews:
             with rasterio.open(path, "r+") as file:
-                file.build_overviews(overviews, rasterio.enums.Resampling.average)
+                file.build_overviews(overviews, Resampling.average)
     return path
 
 

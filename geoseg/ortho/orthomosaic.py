@@ -1,5 +1,4 @@
-"""The orthomosaic as a whole: where the parts of this package meet. Knows no model and no class.
-"""
+"""The orthomosaic as a whole: where the parts of this package meet. Knows no model and no class."""
 
 from __future__ import annotations
 
