@@ -1,15 +1,15 @@
 """Exact polygons of the connected regions of a raster.
 
 Read in this order: `runs` (what a raster becomes), `outlines` (components and their rings), `polygons` (arrays),
-`components` (files, streamed), `coverage` (simplified together), `grid` (pixels on the ground).
+`stream` (files), `coverage` (simplified together), `grid` (pixels on the ground).
 """
 
 from __future__ import annotations
 
-from geoseg.vectors.components import Component, ComponentBatch, batches, components
 from geoseg.vectors.coverage import simplify
 from geoseg.vectors.grid import PixelGrid, pixel_grid
 from geoseg.vectors.polygons import polygonize
+from geoseg.vectors.stream import Component, ComponentBatch, batches, components
 
 __all__ = [
     "Component",

@@ -1,9 +1,9 @@
 """Components of runs and their outlines. Pure numpy; knows no file and no CRS.
 
-Runs that touch over a pixel edge become components, and the left and right ends of the runs are the vertical edges of
-the components' outlines. No pixel is looked at twice and no polygons are joined: an outline is put together once,
-when its component is whole, from edges that do not know how the raster was cut. So the result cannot depend on the
-cut.
+Runs that touch over a pixel edge become components, and where the left or right end of a run does not go on in the
+next row is a corner of the component's outline. No pixel is looked at twice and no polygons are joined: an outline is
+put together once, when its component is whole, from corners that do not know how the raster was cut. So the result
+cannot depend on the cut.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from geoseg.vectors.runs import Ints, Runs, join, neighbours, take
 
-__all__ = ["Edges", "Released", "Rings", "Stats", "Sweep", "trace_rings"]
+__all__ = ["Ends", "Released", "Rings", "Stats", "Sweep", "trace_rings"]
 
 LEFT, RIGHT = 0, 1
 """Sides of a run. The outline is walked down along left edges and up along right ones."""
+MANY = 2**14
+"""Corners that a component may have before they are set aside."""
 
 
 class Stats(NamedTuple):
@@ -53,22 +55,20 @@ class Stats(NamedTuple):
     weight_px: Ints
 
 
-class Edges(NamedTuple):
-    """Vertical edges of outlines; every field is an int64 array of shape (n,).
+class Ends(NamedTuple):
+    """Ends of the vertical edges of outlines, the corners; every field is an int64 array of shape (n,).
 
     Attributes:
         owner: Index of the component.
+        row: Lattice row.
         col: Lattice column.
-        side: `LEFT` or `RIGHT`.
-        top: Upper lattice row.
-        bottom: Lower lattice row.
+        side: `LEFT` or `RIGHT`, the side of the component on which the edge lies.
     """
 
     owner: Ints
+    row: Ints
     col: Ints
     side: Ints
-    top: Ints
-    bottom: Ints
 
 
 class Rings(NamedTuple):
@@ -95,18 +95,17 @@ class Released(NamedTuple):
 class Sweep:
     """Follows the components of a raster from the top row to the bottom row.
 
-    Keeps only the components that touch the last row seen: their sums, the runs in that row and their edges.
-
-    Args:
-        width: Width of the raster in pixels.
+    Keeps only the components that touch the last row seen: their sums, their corners and the runs in that row. The
+    corners of a component that has very many are set aside, so that not all of them are gone through with every feed.
     """
 
     def __init__(self, width: int) -> None:
-        """Start above the first row."""
+        """Start above the first row of a raster of `width` pixels."""
         none = np.empty(0, np.int64)
         self._width = width
         self._open = Stats(*[none] * 11)
-        self._edges = Edges(*[none] * 5)
+        self._ends = Ends(*[none] * 4)
+        self._aside: dict[int, list[Ends]] = {}
         self._front = Runs(*[none] * 5)
         self._front_owner = none
 
@@ -117,38 +116,51 @@ class Sweep:
             runs: Runs of all rows after those fed before, up to `last_row`.
             last_row: Row up to which the raster is known now; the raster's height releases everything.
         """
-        held = self._open.id.size
-        count, label = self._connect(runs)
-        stats = _reduce(join(self._open, _stats_of(runs, self._width)), label, count)
-        open_ = np.zeros(count, np.bool_)
-        at_front = runs.start // self._width == last_row
-        open_[label[held:][at_front]] = True
-        order, index = _renumber(stats, open_)
-        label = index[label]
-
-        edges = join(
-            self._edges._replace(owner=label[self._edges.owner]),
-            _merge_edges(_edges_of(runs, label[held:], self._width)),
-        )
-        done = int(count - np.count_nonzero(open_))
-        stats = take(stats, order)
-        closed = edges.owner < done
-        self._edges = take(edges, ~closed)
-        self._edges = self._edges._replace(owner=self._edges.owner - done)
-        self._open = take(stats, slice(done, None))
-        self._front = take(runs, at_front)
-        self._front_owner = label[held:][at_front] - done
-        return Released(take(stats, slice(0, done)), trace_rings(_merge_edges(take(edges, closed)), done))
-
-    def _connect(self, runs: Runs) -> tuple[int, Ints]:
-        """Number of components, and the component of every open one followed by that of every run."""
-        held = self._open.id.size
-        upper, lower = neighbours(join(self._front, runs), self._width)
+        held, fronts = self._open.id.size, self._front_owner.size
+        known = join(self._front, runs)
+        upper, lower = neighbours(known, self._width)
         node = np.append(self._front_owner, np.arange(held, held + runs.start.size))
-        size = held + runs.start.size
-        links = csr_matrix((np.ones(upper.size, np.int8), (node[upper], node[lower])), shape=(size, size))
-        count, label = connected_components(links, directed=False)
-        return int(count), label.astype(np.int64)
+        count, label = _connect(node[upper], node[lower], held + runs.start.size)
+        stats = _reduce(join(self._open, _stats_of(runs, self._width)), label, count)
+        at_front = known.start // self._width == last_row
+        order, index, done = _renumber(stats.id, label[node[at_front]])
+        label = index[label]
+        stats = take(stats, order)
+
+        new_ends = _ends_of(known, label[node], (upper, lower), (fronts, at_front), self._width)
+        ends = self._keep(new_ends, label, done)
+        self._open = take(stats, slice(done, None))
+        self._front = take(known, at_front)
+        self._front_owner = label[node[at_front]] - done
+        return Released(take(stats, slice(0, done)), trace_rings(ends, done))
+
+    def _keep(self, new: Ends, label: Ints, done: int) -> Ends:
+        """Keep the corners of open components and give back those of the first `done` components, which ended."""
+        ends = join(self._ends._replace(owner=label[self._ends.owner]), new)
+        closed = ends.owner < done
+        released = [take(ends, closed)]
+        ends = take(ends, ~closed)
+        ends = ends._replace(owner=ends.owner - done)
+        aside: dict[int, list[Ends]] = {}
+        for owner, chunks in self._aside.items():
+            place = int(label[owner])
+            if place < done:
+                released += [chunk._replace(owner=np.full_like(chunk.owner, place)) for chunk in chunks]
+            else:
+                aside.setdefault(place - done, []).extend(chunks)
+        for owner in np.flatnonzero(np.bincount(ends.owner) > MANY).tolist():
+            of_it = ends.owner == owner
+            aside.setdefault(owner, []).append(take(ends, of_it))
+            ends = take(ends, ~of_it)
+        self._ends, self._aside = ends, aside
+        return join(*released)
+
+
+def _connect(first: Ints, second: Ints, size: int) -> tuple[int, Ints]:
+    """Number of groups of `size` nodes that links connect, and the group of every node."""
+    links = csr_matrix((np.ones(first.size, np.int8), (first, second)), shape=(size, size))
+    count, label = connected_components(links, directed=False)
+    return int(count), label.astype(np.int64)
 
 
 def _stats_of(runs: Runs, width: int) -> Stats:
@@ -169,76 +181,92 @@ def _reduce(stats: Stats, label: Ints, count: int) -> Stats:
     return Stats(*(op.reduceat(field[order], first) for op, field in zip(how, stats, strict=True)))
 
 
-def _renumber(stats: Stats, open_: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Order of the components, ended ones first and each kind by id, and the place of each in it."""
-    order = np.lexsort((stats.id, open_))
+def _renumber(ids: Ints, open_: Ints) -> tuple[Ints, Ints, int]:
+    """The components, ended ones first and each kind by id: their order, the place of each, how many have ended."""
+    still_open = np.zeros(ids.size, np.bool_)
+    still_open[open_] = True
+    order = np.lexsort((ids, still_open))
     index = np.empty(order.size, np.int64)
     index[order] = np.arange(order.size)
-    return order, index
+    return order, index, int(order.size - np.count_nonzero(still_open))
 
 
-def _edges_of(runs: Runs, owner: Ints, width: int) -> Edges:
-    """The left and right edges of every run, one pixel high."""
-    row, col = runs.start // width, runs.start % width
-    side = np.repeat(np.array([LEFT, RIGHT]), row.size)
-    top = np.tile(row, 2)
-    return Edges(np.tile(owner, 2), np.append(col, col + runs.stop - runs.start), side, top, top + 1)
-
-
-def _merge_edges(edges: Edges) -> Edges:
-    """Edges that go on in one another made one.
-
-    Two pixels of a component that are above one another and begin (or end) runs share that edge of the outline; no
-    other edge can go straight on at the corner between them.
-    """
-    if not edges.owner.size:
-        return edges
-    edges = take(edges, np.lexsort((edges.top, edges.side, edges.col, edges.owner)))
-    fresh = np.ones(edges.owner.size, np.bool_)
-    fresh[1:] = edges.bottom[:-1] != edges.top[1:]
-    for field in (edges.owner, edges.col, edges.side):
-        fresh[1:] |= field[:-1] != field[1:]
-    first = np.flatnonzero(fresh)
-    last = np.append(first[1:], fresh.size) - 1
-    return take(edges, first)._replace(bottom=edges.bottom[last])
-
-
-def trace_rings(edges: Edges, count: int) -> Rings:
-    """The outlines of components from all their vertical edges.
-
-    Every end of a vertical edge is a corner, and along a lattice row the corners of one component pair up from left
-    to right into its horizontal edges. Where two pixels of a component meet at a corner only, two corners coincide;
-    the one of the left edge comes first, which separates the background on both sides, so no ring touches itself.
-    Rings begin at their upper edge's first end and keep the interior on their left as seen with rows counted
-    downwards and columns to the right, in a frame whose y axis points up.
+def _ends_of(
+    runs: Runs, owner: Ints, pairs: tuple[Ints, Ints], known: tuple[int, NDArray[np.bool_]], width: int
+) -> Ends:
+    """The corners at the ends of runs: where the edge on a side of a run does not go on in the next row.
 
     Args:
-        edges: Edges as `_merge_edges` leaves them, owners 0 to count - 1.
+        runs: Runs of the last row that was fed before and of all rows after it.
+        owner: Component of each.
+        pairs: Indices of the upper and the lower one of those that share an edge.
+        known: How many runs at the beginning have their upper corners already, and which runs have no row below yet.
+        width: Width of the raster.
+    """
+    upper, lower = pairs
+    row = runs.start // width
+    found = []
+    for side, at in ((LEFT, runs.start), (RIGHT, runs.stop)):
+        on = at[lower] - at[upper] == width
+        begins, ends = np.ones(row.size, np.bool_), ~known[1]
+        begins[lower[on]] = False
+        begins[: known[0]] = False
+        ends[upper[on]] = False
+        col = at - row * width
+        for which, lattice_row in ((begins, row), (ends, row + 1)):
+            found.append(Ends(owner[which], lattice_row[which], col[which], np.full(np.count_nonzero(which), side)))
+    return Ends(*(np.concatenate(field) for field in zip(*found, strict=True)))
+
+
+def trace_rings(ends: Ends, count: int) -> Rings:
+    """The outlines of components from all their corners.
+
+    Along a lattice column the corners of one side of a component pair up from top to bottom into its vertical edges,
+    and along a lattice row they pair up from left to right into its horizontal edges. Where two pixels of a component
+    meet at a corner only, two corners coincide; the one of the left side comes first, which separates the background
+    on both sides, so no ring touches itself. The outline goes down along left edges and up along right ones, so that
+    outer rings run counter-clockwise where y points up. A ring begins with its highest edge, the leftmost of them.
+
+    Args:
+        ends: The corners, owners 0 to count - 1.
         count: Number of components.
     """
-    edges = take(edges, np.lexsort((edges.col, edges.top, edges.owner)))
-    size = edges.owner.size
-    if not size:
-        return Rings(np.empty((0, 2), np.int64), np.zeros(1, np.int64), np.zeros(count + 1, np.int64))
-    rows = np.append(edges.top, edges.bottom)
-    corners = np.lexsort((np.tile(edges.side, 2), np.tile(edges.col, 2), rows, np.tile(edges.owner, 2)))
+    if not count:
+        return Rings(np.empty((0, 2), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64))
+    vertical = _order(ends.owner, ends.col, ends.side, ends.row)
+    top = take(ends, vertical[0::2])
+    by_place = _order(top.owner, top.row, top.col)
+    top, bottom_row = take(top, by_place), ends.row[vertical[1::2]][by_place]
+    size = by_place.size
+    twice = [np.tile(field, 2) for field in (top.owner, top.col, top.side)]
+    rows = np.append(top.row, bottom_row)
+    horizontal = _order(twice[0], rows, twice[1], twice[2])
     partner = np.empty(2 * size, np.int64)
-    partner[corners[0::2]], partner[corners[1::2]] = corners[1::2], corners[0::2]
-    downwards = edges.side == LEFT
-    following = partner[np.arange(size) + np.where(downwards, size, 0)] % size
-    order, first = _walk(following)
+    partner[horizontal[0::2]], partner[horizontal[1::2]] = horizontal[1::2], horizontal[0::2]
+    down = top.side == LEFT
+    order, first = _walk(partner[np.arange(size) + np.where(down, size, 0)] % size)
 
-    turn = np.flatnonzero(np.append(np.diff(edges.owner[order[first]], prepend=-1) != 0, True))
-    length = np.diff(first, append=size)
-    ring_offsets = np.append(0, np.cumsum(2 * length + 1))
-    begin, end = np.where(downwards, rows[:size], rows[size:]), np.where(downwards, rows[size:], rows[:size])
+    ring_offsets = np.append(0, np.cumsum(2 * np.diff(first, append=size) + 1))
     points = np.empty((2 * size, 2), np.int64)
-    points[:, 0] = np.repeat(edges.col[order], 2)
-    points[0::2, 1], points[1::2, 1] = begin[order], end[order]
-    closed = np.arange(2 * size + first.size)
-    closed -= np.repeat(np.arange(first.size), np.diff(ring_offsets))
+    points[:, 0] = np.repeat(top.col[order], 2)
+    points[0::2, 1] = np.where(down, top.row, bottom_row)[order]
+    points[1::2, 1] = np.where(down, bottom_row, top.row)[order]
+    closed = np.arange(ring_offsets[-1]) - np.repeat(np.arange(first.size), np.diff(ring_offsets))
     closed[ring_offsets[1:] - 1] = 2 * first
-    return Rings(points[closed], ring_offsets, turn)
+    outer = np.flatnonzero(np.append(np.diff(top.owner[order[first]], prepend=-1), 1))
+    return Rings(points[closed], ring_offsets, outer)
+
+
+def _order(*keys: Ints) -> Ints:
+    """Order of rows by several keys, the first one first; rows must differ."""
+    combined, span = np.zeros(keys[0].size, np.int64), 1
+    for key in keys:
+        low, size = int(key.min()), int(key.max()) - int(key.min()) + 1
+        span *= size
+        if span >= 2**63:
+            return np.lexsort(keys[::-1])
+        combined = combined * size + (key - low)
+    return np.argsort(combined)
 
 
 def _walk(following: Ints) -> tuple[Ints, Ints]:

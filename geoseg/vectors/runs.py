@@ -93,7 +93,7 @@ def join_runs(blocks: list[Runs], width: int) -> Runs:
     """
     if len(blocks) == 1:
         return blocks[0]
-    runs = Runs(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
+    runs = join(*blocks)
     runs = take(runs, np.argsort(runs.start))
     whole = (runs.stop[:-1] != runs.start[1:]) | (runs.code[:-1] != runs.code[1:]) | (runs.start[1:] % width == 0)
     first = np.flatnonzero(np.append(True, whole)[: runs.start.size])
@@ -127,6 +127,8 @@ def take(table: Table, index: Ints | NDArray[np.bool_] | slice) -> Table:
     return type(table)(*(field[index] for field in table))
 
 
-def join(first: Table, second: Table) -> Table:
-    """Two named tuples of columns, one under the other."""
-    return type(first)(*(np.append(a, b) for a, b in zip(first, second, strict=True)))
+def join(*tables: Table) -> Table:
+    """Named tuples of columns, one under the other."""
+    if len(tables) == 1:
+        return tables[0]
+    return type(tables[0])(*(np.concatenate(field) for field in zip(*tables, strict=True)))

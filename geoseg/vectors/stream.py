@@ -32,7 +32,7 @@ __all__ = ["Component", "ComponentBatch", "batches", "components"]
 
 STRIP_PX = 2**24
 """Pixels of a strip, about; strips are lower where the raster is wide."""
-STRIP_RUNS = 2**20
+STRIP_RUNS = 2**18
 """Runs that are joined at once, about; bounds the memory where a raster is noise."""
 
 
