@@ -44,9 +44,9 @@ def pixel_by_pixel(path, box, field):
 @pytest.fixture(scope="module")
 def rasters(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classes")
-    sparse = write_classes(folder / "sparse.tif", noise((700, 640), 1), 0.06173)
-    dense = write_classes(folder / "dense.tif", noise((700, 640), 2, dense=True), 0.06173)
-    turned = Affine(0.0517, 0.0231, EAST - 3.0123, 0.0183, -0.0549, NORTH + 36.0317)
+    sparse = write_classes(folder / "sparse.tif", noise((700, 640), 1), np.pi / 51)
+    dense = write_classes(folder / "dense.tif", noise((700, 640), 2, dense=True), np.pi / 51)
+    turned = Affine(np.pi / 60, np.e / 120, EAST - 3.0123, np.pi / 175, -np.e / 49, NORTH + 36.0317)  # no centre on a line
     return sparse, dense, write_classes(folder / "turned.tif", noise((640, 700), 3, dense=True), transform=turned)
 
 
