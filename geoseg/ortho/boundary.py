@@ -150,7 +150,7 @@ class PixelMask:
         """Prepare the edges of `field` (in the CRS of `geobox`) in pixel coordinates."""
         self._field = _moved(field, partial(apply, ~geobox.affine))
         shapely.prepare(self._field)
-        rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(self._field)]
+        rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(shapely.get_parts(self._field))]
         start = np.concatenate([ring[:-1] for ring in rings]) if rings else np.empty((0, 2))
         stop = np.concatenate([ring[1:] for ring in rings]) if rings else np.empty((0, 2))
         down = (start[:, 1] <= stop[:, 1])[:, None]
