@@ -13,7 +13,8 @@ test:
 	pytest
 
 docs:
-	python -m pytest tests/test_readme.py tests/test_docs.py
+	python docs/generate.py
+	pytest tests/test_docs.py tests/test_readme.py
 
 demo:
 	geoseg demo

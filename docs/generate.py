@@ -1,0 +1,169 @@
+"""Write the tables of these pages from the code, so that both say the same.
+
+``python docs/generate.py`` rewrites the part between ``<!-- table: NAME -->`` and ``<!-- end -->`` in every page;
+with ``--check`` it changes nothing and fails if a page is out of date.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from geoseg.config import Config
+from geoseg.export.columns import LAYERS
+from geoseg.export.profiles import profile_names, read_profile
+from geoseg.legend import LEGEND
+from geoseg.models.card import ModelCard
+
+PAGES = Path(__file__).resolve().parent
+CARD = PAGES.parent / "geoseg" / "models" / "default" / "card.json"
+BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+    """A Markdown table, line by line."""
+    head = list(head)
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+
+
+def classes() -> Iterator[str]:
+    """The classes with their codes and colours."""
+    yield from table(("code", "class", "colour"), ((e.code, e.name, f"`{e.hex}`") for e in LEGEND.entries))
+
+
+def layers() -> Iterator[str]:
+    """The layers of field.gpkg with their columns."""
+    for layer in LAYERS.values():
+        yield f"**`{layer.name}`** ({layer.geometry}): {layer.description}."
+        yield ""
+        rows = ((f"`{c.name}`", c.dtype, c.unit, c.description) for c in layer.columns)
+        yield from table(("column", "type", "unit", "what it says"), rows)
+        yield ""
+
+
+def profiles() -> Iterator[str]:
+    """The terminals and the columns that are written for them."""
+    for name in profile_names():
+        profile = read_profile(name)
+        yield f"**`{name}`**: {profile.title}."
+        yield ""
+        rows = ((f"`{c.name}`", c.kind, c.unit, f"N({c.width},{c.decimals})") for c in profile.columns)
+        yield from table(("column", "what it says", "unit", "DBF field"), rows)
+        yield ""
+
+
+def config() -> Iterator[str]:
+    """Every key of the configuration, with its default."""
+    rows: list[tuple[str, str, str]] = []
+    for field in dataclasses.fields(Config):
+        value = getattr(Config(), field.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            notes = attributes(type(value))
+            rows += (
+                (f"`{field.name}.{key.name}`", shown(getattr(value, key.name)), notes[key.name])
+                for key in dataclasses.fields(value)
+            )
+        else:
+            rows.append((f"`{field.name}`", shown(value), attributes(Config)[field.name]))
+    yield from table(("key", "default", "meaning"), rows)
+
+
+def shown(value: Any) -> str:
+    """A default as YAML shows it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def attributes(kind: type) -> dict[str, str]:
+    """Field name -> its text in the ``Attributes`` section of a docstring."""
+    section = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2]
+    found: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        if match := re.match(r"    (\w+): (.*)", line):
+            name, found[match[1]] = match[1], match[2]
+        elif name and line.strip():
+            found[name] += " " + line.strip()
+    return {name: text.rstrip(".").replace("``", "`") for name, text in found.items()}
+
+
+def card() -> Iterator[str]:
+    """The card of the default model."""
+    if not CARD.exists():
+        yield "The card of the default model is missing in this checkout."
+        return
+    found = ModelCard.read(CARD)
+    gsd = found.gsd
+    yield f"**{found.name} {found.version}.** {found.description}"
+    yield ""
+    rows = [
+        ("architecture", f"`{found.architecture}`"),
+        ("bands", ", ".join(found.bands)),
+        ("classes", ", ".join(found.classes)),
+        ("resolution", f"{gsd.min_m * 1e3:g} to {gsd.max_m * 1e3:g} mm per pixel, trained at {gsd.train_m * 1e3:g}"),
+        ("window", f"{found.tiling.write_px} px, margin {found.tiling.margin_px} px"),
+        ("licence", found.licence),
+        *(("made from", line) for line in found.attribution),
+        *((f"score, {name}", flat(value)) for name, value in found.scores.items()),
+        *(("limit", line) for line in found.limits),
+    ]
+    yield from table(("", ""), rows)
+
+
+def flat(value: Any) -> str:
+    """Nested plain data on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {flat(part)}" for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(flat, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "card": card,
+    "classes": classes,
+    "config": config,
+    "layers": layers,
+    "profiles": profiles,
+}
+
+
+def render(text: str) -> str:
+    """A page with its tables made anew."""
+
+    def replace(match: re.Match[str]) -> str:
+        body = "\n".join(TABLES[match["name"]]()).strip()
+        return f"{match[1]}\n{body}\n\n{match[3]}"
+
+    return BLOCK.sub(replace, text)
+
+
+def main(arguments: list[str]) -> int:
+    """Rewrite or check all pages; gives the number of pages that were out of date."""
+    stale = 0
+    for page in sorted(PAGES.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (fresh := render(text)) == text:
+            continue
+        stale += 1
+        if "--check" in arguments:
+            print(f"{page.name} is out of date: run python docs/generate.py")
+        else:
+            page.write_text(fresh, encoding="utf-8")
+            print(f"{page.name} written")
+    return stale if "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
