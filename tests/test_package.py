@@ -33,16 +33,15 @@ def test_importing_geoseg_is_light() -> None:
     assert not imported_by("import geoseg") & (HEAVY | {"numpy", "click"})
 
 
-@pytest.mark.skipif(not (ROOT / "geoseg" / "cli.py").exists(), reason="the command line is not written yet")
 def test_help_is_fast_and_light() -> None:
     assert not imported_by("import geoseg.cli") & HEAVY
-    best = float("inf")
+    seconds = []
     for _ in range(3):  # the machine may be busy: the best of three says what the program costs
         started = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", "geoseg", "--help"], check=True, capture_output=True, text=True)
-        best = min(best, time.perf_counter() - started)
-    assert "Usage" in done.stdout
-    assert best < 1.0
+        seconds.append(time.perf_counter() - started)
+        assert "Usage" in done.stdout
+    assert min(seconds) < 1.0
 
 
 def test_version_is_the_installed_one() -> None:

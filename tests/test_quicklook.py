@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
@@ -142,19 +143,15 @@ def test_nodata_is_transparent() -> None:
 def test_holes_stay_open() -> None:
     shape = shapely.box(0, 0, 10, 10) - shapely.box(4, 4, 6, 6)
     for polygon in (shape, shape.reverse()):
-        figure = compose(
-            [Panel("", lambda axes, p=polygon: draw_polygons(axes, [p], 0, facecolor="#0000ff", linewidth=0))],
-            [Key("a", ["#ffffff"])],
-            (0, 0, 10, 10),
-            ("", ""),
-        )
+        draw = partial(draw_polygons, polygons=[polygon], tolerance=0, facecolor="#0000ff", linewidth=0)
+        figure = compose([Panel("", draw)], [Key("a", ["#ffffff"])], (0, 0, 10, 10), ("", ""))
         assert blue_share(figure) == pytest.approx(0.96, abs=0.01)
 
 
 def blue_share(figure: Figure) -> float:
     figure.canvas.draw()
     image = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
-    x0, y0, x1, y1 = figure.axes[0].get_window_extent().extents.astype(int)
+    x0, y0, x1, y1 = map(int, figure.axes[0].get_window_extent().extents)
     panel = image[image.shape[0] - y1 : image.shape[0] - y0, x0:x1]
     return float((panel[..., :3] == (0, 0, 255)).all(axis=-1).mean())
 
