@@ -46,7 +46,9 @@ def rasters(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classes")
     sparse = write_classes(folder / "sparse.tif", noise((700, 640), 1), np.pi / 51)
     dense = write_classes(folder / "dense.tif", noise((700, 640), 2, dense=True), np.pi / 51)
-    turned = Affine(np.pi / 60, np.e / 120, EAST - 3.0123, np.pi / 175, -np.e / 49, NORTH + 36.0317)  # no centre on a line
+    turned = Affine(
+        np.pi / 60, np.e / 120, EAST - 3.0123, np.pi / 175, -np.e / 49, NORTH + 36.0317
+    )  # no centre on a line
     return sparse, dense, write_classes(folder / "turned.tif", noise((640, 700), 3, dense=True), transform=turned)
 
 

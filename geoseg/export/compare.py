@@ -47,6 +47,8 @@ def compare(found: Readback, prescription: Prescription | None, boundary: gpd.Ge
     field = prescription.boundary if prescription else None
     if field is None and boundary is not None:
         field = boundary.to_crs(crs).union_all()
+    if field is not None:
+        _check_axes(found, field, crs)
     _check_geometry(found, polygons[keep], field)
     if found.rates is not None:
         _totals(found, shapely.area(polygons[keep]), found.rates[keep], prescription)
@@ -55,8 +57,14 @@ def compare(found: Readback, prescription: Prescription | None, boundary: gpd.Ge
 
 
 def _check_crs(found: Readback) -> None:
-    from pyproj import CRS
+    from pyproj import CRS, Transformer
+    from pyproj.exceptions import ProjError
 
+    try:
+        Transformer.from_crs(found.crs or 4326, 4326).transform(0, 0)
+    except ProjError as error:
+        found.error("crs", f"the CRS cannot be understood: {error}")
+        found.crs = None
     if found.crs is not None and not CRS(found.crs).equals(CRS(4326), ignore_axis_order=True):
         found.error("crs", f"the CRS is {CRS(found.crs).name}; expected WGS 84 longitude and latitude (EPSG:4326)")
     west, south, east, north = shapely.total_bounds(found.polygons)
@@ -89,12 +97,21 @@ def _moved(polygons: Any, source: Any, target: Any) -> NDArray[Any]:
     return np.asarray(shapely.transform(polygons, move))
 
 
+def _check_axes(found: Readback, field: Any, crs: Any) -> None:
+    """Whether the file meets the field only with its axes swapped."""
+    source = found.crs or 4326
+    swapped = shapely.transform(found.polygons, lambda points: points[:, ::-1])
+    as_is, turned = (shapely.total_bounds(_moved(each, source, crs)) for each in (found.polygons, swapped))
+    if not np.isfinite(turned).all():
+        return
+    if shapely.box(*turned).intersects(field) and not shapely.box(*as_is).intersects(field):
+        found.error("axes-swapped", "the file lies in the field only with longitude and latitude swapped")
+
+
 def _check_geometry(found: Readback, polygons: NDArray[Any], field: Any) -> None:
     invalid = ~shapely.is_valid(polygons)
     if invalid.any():
-        first = shapely.is_valid_reason(polygons[invalid][0])
-        found.error("invalid-polygons", f"{int(invalid.sum())} polygons are not valid; the first: {first}")
-        polygons = np.where(invalid, shapely.make_valid(polygons), polygons)
+        polygons = _repaired(found, polygons, invalid)
     area = float(shapely.area(polygons).sum())
     shared = not invalid.any() and bool(shapely.coverage_is_valid(polygons))
     union = shapely.coverage_union_all(polygons) if shared else shapely.union_all(polygons)
@@ -110,6 +127,19 @@ def _check_geometry(found: Readback, polygons: NDArray[Any], field: Any) -> None
     for code, amount, what in (("outside-field", outside, "lie outside the field"), ("gaps", gaps, "have no polygon")):
         if amount > _SHIFT_M * field.length:
             found.error(code, f"{amount:.3f} m2 {what}; expected none of the {field.area:.1f} m2")
+
+
+def _repaired(found: Readback, polygons: NDArray[Any], invalid: NDArray[np.bool_]) -> NDArray[Any]:
+    """Valid polygons, and a finding: a ring that touches itself keeps its area and is only worth knowing."""
+    repaired = polygons.copy()
+    repaired[invalid] = shapely.make_valid(polygons[invalid])
+    changed = np.abs(shapely.area(repaired) - shapely.area(polygons)) > _SHIFT_M * shapely.length(polygons)
+    reason = shapely.is_valid_reason(polygons[changed if changed.any() else invalid][0])
+    if changed.any():
+        found.error("invalid-polygons", f"{int(changed.sum())} polygons are not valid; the first: {reason}")
+    else:
+        found.warn("self-touching", f"{int(invalid.sum())} polygons touch themselves; the first: {reason}")
+    return repaired
 
 
 def _totals(found: Readback, areas: NDArray[Any], rates: NDArray[Any], prescription: Prescription | None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,15 @@ def write_shapefile(prescription: Prescription, folder: Path, profile: Profile, 
     _refuse_over_limit(prescription, profile, name)
     values = [(column, _values(zones, column)) for column in profile.columns]
     polygons = shapely.orient_polygons(to_lonlat(np.asarray(zones.geometry.values), zones.crs), exterior_cw=True)
+    parts = {".prj": WGS84_PRJ.encode("ascii"), ".cpg": b"UTF-8"} | _parts(polygons, values)
     folder.mkdir(parents=True, exist_ok=True)
     drafts = {part: folder / f".{name}.{os.getpid()}{part}" for part in _PARTS}
     try:
-        drafts[".prj"].write_text(WGS84_PRJ, encoding="ascii")
-        drafts[".cpg"].write_text("UTF-8", encoding="ascii")
-        _write_parts(drafts, polygons, values)
-        for part in _PARTS:
-            os.replace(drafts[part], folder / f"{name}{part}")
+        for part, draft in drafts.items():
+            draft.write_bytes(parts[part])
+        (folder / f"{name}.shp").unlink(missing_ok=True)  # never an old .shp beside a new table
+        for part, draft in drafts.items():
+            os.replace(draft, folder / f"{name}{part}")
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
@@ -72,20 +73,19 @@ def to_lonlat(geometries: NDArray[Any], crs: Any) -> NDArray[Any]:
     return np.asarray(shapely.transform(geometries, move))
 
 
-def _write_parts(
-    drafts: dict[str, Path], polygons: NDArray[Any], values: list[tuple[Column, NDArray[np.float64]]]
-) -> None:
+def _parts(polygons: NDArray[Any], values: list[tuple[Column, NDArray[np.float64]]]) -> dict[str, bytes]:
+    """The bytes of shapes, index and table; built in memory, so that a full disk cannot leave half of one."""
     import shapefile
 
-    with ExitStack() as stack:
-        files = {part[1:]: stack.enter_context(drafts[part].open("w+b")) for part in (".shp", ".shx", ".dbf")}
-        writer = stack.enter_context(shapefile.Writer(**files, shapeType=shapefile.POLYGON, encoding="ascii"))
+    files = {part: BytesIO() for part in ("shp", "shx", "dbf")}
+    with shapefile.Writer(**files, shapeType=shapefile.POLYGON, encoding="ascii") as writer:
         for column, _ in values:
             writer.field(column.name, "N", column.width, column.decimals)
         rows = zip(*(_plain(column)(numbers) for column, numbers in values), strict=True)
         for polygon, row in zip(polygons, rows, strict=True):
             writer.poly([shapely.get_coordinates(ring).tolist() for ring in shapely.get_rings(polygon)])
             writer.record(*row)
+    return {f".{part}": file.getvalue() for part, file in files.items()}
 
 
 def _plain(column: Column) -> Callable[[NDArray[np.float64]], list[float] | list[int]]:

@@ -7,6 +7,7 @@ truncated tables, fields that overflow), so these are looked for in the bytes.
 from __future__ import annotations
 
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def read_shapefile(path: Path, rate_column: str | None = None) -> Readback:
         _check_index(sidecars[".shx"].read_bytes(), records, found)
     if sidecars[".dbf"] is not None:
         _read_dbf(sidecars[".dbf"].read_bytes(), records, rate_column, found)
-    _read_with_gdal(path, found)
+    if sidecars[".prj"] is not None and not sidecars[".prj"].read_bytes().isascii():
+        found.error("crs", "the .prj is not text")  # GDAL stops at it, so there is nothing more to find out
+    else:
+        _read_with_gdal(path, found)
     return found
 
 
@@ -153,6 +157,9 @@ def _read_dbf(data: bytes, records: int, rate_column: str | None, found: Readbac
     bad = [f.name for f in fields if not f.name.isascii() or not f.name.replace("_", "").isalnum()]
     if bad:
         found.warn("column-names", f"columns {', '.join(bad)} hold other characters than ASCII letters, digits and _")
+    if width < 1 + sum(field.width for field in fields) or not any(field.width for field in fields):
+        found.error("dbf-header", f"a row of the table has {width} bytes, less than its fields")
+        return
     if count != records:
         found.error("dbf-count", f"the table has {count} rows for {records} polygons")
     if len(data) < header + count * width:
@@ -221,12 +228,16 @@ def _read_with_gdal(path: Path, found: Readback) -> None:
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
-    try:
-        meta, _, geometry, _ = pyogrio.raw.read(path, columns=[])
-    except (DataSourceError, DataLayerError, FeatureError) as error:
-        found.error("unreadable", f"GDAL cannot read it: {error}")
-        return
-    polygons = np.asarray(shapely.from_wkb(geometry), dtype=object)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            meta, _, geometry, _ = pyogrio.raw.read(path, columns=[], encoding="latin-1")
+            polygons = np.asarray(shapely.from_wkb(geometry, on_invalid="ignore"), dtype=object)
+        except (DataSourceError, DataLayerError, FeatureError, ValueError) as error:
+            found.error("unreadable", f"GDAL cannot read it: {error}")
+            return
+    for message in sorted({str(warning.message) for warning in caught}):
+        found.warn("gdal", message)
     found.crs, found.facts["crs"] = meta["crs"], meta["crs"] or "none"
     found.facts["polygons"] = len(polygons)
     if found.rates is not None and len(polygons) != len(found.rates):
