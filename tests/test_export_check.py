@@ -14,12 +14,12 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyproj import CRS
-from spray_helpers import paint, rectangle, write_classes
 
 from geoseg import export
 from geoseg.errors import CheckError, PrescriptionError
 from geoseg.spray import SprayConfig
 from geoseg.spray.prescription import plan
+from spray_helpers import paint, rectangle, write_classes
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import struct
 from pathlib import Path
 
@@ -11,13 +12,13 @@ import pytest
 import shapefile
 import shapely
 from pyproj import Geod
-from spray_helpers import EAST, NORTH, paint, rectangle, write_classes
 
 from geoseg import export
 from geoseg.errors import PrescriptionError
 from geoseg.export.shapefile import WGS84_PRJ
 from geoseg.spray import SprayConfig
 from geoseg.spray.prescription import plan
+from spray_helpers import EAST, NORTH, paint, rectangle, write_classes
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def rings_in_bytes(path):
         starts = [*struct.unpack(f"<{parts}i", data[at + 52 : at + 52 + 4 * parts]), points]
         numbers = struct.unpack(f"<{2 * points}d", data[at + 52 + 4 * parts : at + 8 + 2 * words])
         xy = np.array(numbers).reshape(-1, 2)
-        yield nth, [xy[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        yield nth, [xy[a:b] for a, b in itertools.pairwise(starts)]
         at, nth = at + 8 + 2 * words, nth + 1
 
 
@@ -109,7 +110,7 @@ def test_the_cells_run_along_the_heading_on_the_ground(tmp_path):
         (1200, 1200),
         0.05,
         lambda x, y: abs((x - 30) * np.cos(np.radians(27)) - (y - 30) * np.sin(np.radians(27))) < 0.05,
-    )  # noqa: E501
+    )
     path = write_classes(tmp_path / "classes.tif", strip)
     found = plan(path, rectangle(60, 60), SprayConfig(heading_deg=27, buffer_m=0, threshold_cover=0))
     export.write(found, tmp_path / "out")
@@ -117,7 +118,7 @@ def test_the_cells_run_along_the_heading_on_the_ground(tmp_path):
     sides = []
     for polygon in frame.geometry:
         points = shapely.get_coordinates(polygon.exterior)
-        for (lon0, lat0), (lon1, lat1) in zip(points[:-1], points[1:], strict=True):
+        for (lon0, lat0), (lon1, lat1) in itertools.pairwise(points):
             azimuth, _, length = Geod(ellps="WGS84").inv(lon0, lat0, lon1, lat1)
             sides.append((length, azimuth % 180))
     length, azimuth = max(sides)

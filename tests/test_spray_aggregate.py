@@ -9,11 +9,11 @@ from affine import Affine
 from exactextract import exact_extract
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spray_helpers import EAST, NORTH, UTM, cell_polygons, fields_of_any_shape, rectangle, write_classes
 
 from geoseg.errors import PrescriptionError
 from geoseg.spray.aggregate import aggregate, raster_geobox
 from geoseg.spray.grid import field_share, lattice
+from spray_helpers import EAST, NORTH, UTM, cell_polygons, fields_of_any_shape, rectangle, write_classes
 
 
 def noise(shape, seed, *, nodata=0.1, dense=False):

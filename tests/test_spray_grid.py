@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 from shapely import affinity
-from spray_helpers import EAST, NORTH, UTM, cell_polygons, fields_of_any_shape, rectangle
 
 from geoseg.errors import PrescriptionError
 from geoseg.spray import grid
+from spray_helpers import EAST, NORTH, UTM, cell_polygons, fields_of_any_shape, rectangle
 
 
 def corner(box, col, row):

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
-from spray_helpers import EAST, NORTH, paint, rectangle, write_classes
 
 from geoseg.errors import PrescriptionError
 from geoseg.spray import SprayConfig
 from geoseg.spray.prescription import plan
+from spray_helpers import EAST, NORTH, paint, rectangle, write_classes
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 from shapely import affinity
-from spray_helpers import EAST, NORTH, UTM, cell_polygons, fields_of_any_shape, rectangle
 
 from geoseg.spray.grid import field_share, heading_of, lattice
 from geoseg.spray.zones import SLIVER_SHARE, partition
+from spray_helpers import EAST, NORTH, UTM, cell_polygons, fields_of_any_shape, rectangle
 
 
 def cut(field, cell, heading, seed=0, *, levels=2, density=0.3):
