@@ -141,8 +141,8 @@ def test_nodata_is_transparent() -> None:
 
 
 def test_holes_stay_open() -> None:
-    shape = shapely.box(0, 0, 10, 10) - shapely.box(4, 4, 6, 6)
-    for polygon in (shape, shape.reverse()):
+    ring, hole = shapely.box(0, 0, 10, 10).exterior, shapely.box(4, 4, 6, 6).exterior
+    for polygon in (shapely.Polygon(ring, [hole]), shapely.Polygon(ring, [hole.reverse()])):
         draw = partial(draw_polygons, polygons=[polygon], tolerance=0, facecolor="#0000ff", linewidth=0)
         figure = compose([Panel("", draw)], [Key("a", ["#ffffff"])], (0, 0, 10, 10), ("", ""))
         assert blue_share(figure) == pytest.approx(0.96, abs=0.01)
