@@ -62,7 +62,7 @@ def turned(degrees: float, shear: float = 0.0) -> tuple[pyproj.CRS, Affine, tupl
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     # first scale (rows downwards), then shear, then turn about the middle of the field
     a, b, d, e = c * STEP_M, (c * shear + s) * STEP_M, s * STEP_M, (s * shear - c) * STEP_M
-    cols = rows = round((WIDTH_M + HEIGHT_M) * 0.95 / STEP_M)
+    cols = rows = round(11.5 / STEP_M)
     x, y = WEST + WIDTH_M / 2, NORTH - HEIGHT_M / 2
     affine = Affine(a, b, x - (a * cols + b * rows) / 2, d, e, y - (d * cols + e * rows) / 2)
     return PLANE, affine, (rows, cols)

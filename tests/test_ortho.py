@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
 import shutil
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -327,7 +331,7 @@ def test_overviews_are_read_where_they_are_fine_enough(tmp_path: Path) -> None:
 
 
 def test_memory_stays_small_when_the_grid_is_very_coarse(tmp_path: Path) -> None:
-    path = write(tmp_path / "ortho.tif", noise((2000, 2600)), tiled=True)
+    path = write(tmp_path / "ortho.tif", np.tile(noise((200, 260)), (1, 10, 10)), tiled=True)
     ortho = Ortho.open(path)
     grid = GeoBox((20, 26), Affine(0.5, 0, 690000, 0, -0.5, 5360000), UTM)
     with ortho.reader(grid) as reader:
@@ -349,6 +353,47 @@ def test_missing_data_is_filled_on_request(tmp_path: Path) -> None:
     missing = ~np.pad(valid, 100, mode="reflect")[80:160, 450:530]
     np.testing.assert_array_equal(filled[:, missing], np.array([[51], [102], [153]]).repeat(missing.sum(), axis=1))
     np.testing.assert_array_equal(filled[:, ~missing], plain[:, ~missing])
+
+
+def test_readers_in_threads_see_the_same(readers: list[Reader]) -> None:
+    for reader in readers:
+        reader.close()
+    expected = [whole(reader) for reader in readers]
+
+    def again(which: int) -> bool:
+        fresh = copy.copy(readers[which])
+        fresh._opened = None
+        with fresh:
+            image, valid = whole(fresh)
+        return bool((image == expected[which][0]).all() and (valid == expected[which][1]).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(again, [*range(len(readers))] * 3))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are listed in /proc on Linux only")
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    path = write(tmp_path / "ortho.tif", noise(SHAPE), overviews=[2])
+
+    def handles() -> int:
+        links = (os.path.realpath(link) for link in Path("/proc/self/fd").iterdir())
+        return sum(str(path) in link for link in links)
+
+    ortho = Ortho.open(path, OrthoConfig(force=True))
+    ortho.boundary(None, ortho.geobox)
+    assert handles() == 0
+    for grid in (ortho.geobox, resampled(ortho, Gsd(min_m=0.0105, max_m=0.02))):
+        reader = ortho.reader(grid)
+        assert handles() == 0
+        whole(reader)
+        assert handles() == 1
+        reader.close()
+        assert handles() == 0
+
+
+def test_orthos_travel_between_processes(tmp_path: Path) -> None:
+    ortho = Ortho.open(write(tmp_path / "ortho.tif", noise(SHAPE)))
+    assert pickle.loads(pickle.dumps(ortho)) == ortho  # noqa: S301  # our own bytes
 
 
 def test_lazy_arrays_hold_the_same_pixels(tmp_path: Path) -> None:
@@ -384,9 +429,7 @@ def test_a_gsd_outside_the_range(tmp_path: Path, step: float, verdict: str) -> N
     if verdict == "take":
         Ortho.open(path).working_grid(Gsd())
     elif verdict == "warn":
-        with pytest.warns(
-            GeosegWarning, match=rf"ortho.tif is {step * 1e3:.3g} mm per pixel; .* 2.5 to 8; it is"
-        ):
+        with pytest.warns(GeosegWarning, match=rf"ortho.tif is {step * 1e3:.3g} mm per pixel; .* 2.5 to 8; it is"):
             Ortho.open(path).working_grid(Gsd())
     else:
         with pytest.raises(GsdError, match=rf"is {step * 1e3:.3g} mm .* 2.5 to 8; pass --force, or another --model"):

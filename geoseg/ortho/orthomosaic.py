@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from geoseg.ortho.reader import Reader
+    from geoseg.ortho.source import Layout
 
 __all__ = ["Ortho", "OrthoConfig"]
 
@@ -130,6 +131,18 @@ class Ortho:
     def name(self) -> str:
         """The file's name, for people."""
         return self.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def area_m2(self) -> float:
+        """Area of the whole raster on the ground, around its centre; valid or not."""
+        rows, cols = self.geobox.shape
+        return float(rows * cols) * self.gsd_m**2
+
+    def layout(self) -> Layout:
+        """How the file is stored: blocks, overviews, compression, size."""
+        from geoseg.ortho.source import layout
+
+        return layout(self.path)
 
     def working_grid(self, gsd: GsdLimits) -> GeoBox:
         """The grid that everything is computed on: metric, north-up, square pixels, within the model's range.
@@ -279,8 +292,8 @@ def _sample(source: Any) -> np.ndarray:
     from geoseg.windows import Rect
 
     height, width = source.shape
-    finest = max([1, *source.dataset.overviews(source.bands[0])])
-    if max(height, width) / finest <= 4096 * (finest > 1) + 1024 * (finest == 1):
+    coarsest = max(source.dataset.overviews(source.bands[0]), default=1)
+    if max(height, width) / coarsest <= (1024 if coarsest == 1 else 4096):
         values, valid = source.decimated(1024)
         return np.asarray(values[:, valid]).ravel()
     parts = []

@@ -6,9 +6,9 @@ if it holds the nodata value in every band that is read (in any of them for floa
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,12 +23,20 @@ from geoseg.errors import OrthoError
 from geoseg.ortho.bands import BandFacts
 from geoseg.windows import Rect
 
-__all__ = ["CACHE_MB", "Source", "band_facts", "check_complete", "environment", "open_dataset", "short_name"]
+__all__ = [
+    "CACHE_MB",
+    "Layout",
+    "Source",
+    "band_facts",
+    "check_complete",
+    "environment",
+    "layout",
+    "open_dataset",
+    "short_name",
+]
 
 CACHE_MB = 256
 """GDAL's block cache, for the whole process."""
-
-_opening = threading.Lock()  # one at a time: warning filters belong to the process, not to a thread
 
 
 def environment() -> rasterio.Env:
@@ -49,13 +57,49 @@ def open_dataset(path: str, level: int | None = None) -> Any:
     """
     options = {} if level is None else {"OVERVIEW_LEVEL": level}
     try:
-        with _opening, warnings.catch_warnings(), environment():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        _ignore_missing_georeference()
+        with environment():
             return rasterio.open(path, **options)
     except RasterioIOError as error:
         if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
             raise OrthoError(f"there is no file {path}") from None
         raise OrthoError(f"{short_name(path)} cannot be opened as a raster: {_one_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is stored.
+
+    Attributes:
+        driver: GDAL's name of the format.
+        block: (height, width) of what is decoded at once.
+        overviews: Factors of the overviews.
+        compression: Name, or "none".
+        size_bytes: Size of the file; None if it is no plain file.
+    """
+
+    driver: str
+    block: tuple[int, int]
+    overviews: tuple[int, ...]
+    compression: str
+    size_bytes: int | None
+
+
+def layout(path: str) -> Layout:
+    """How the file is stored.
+
+    Raises:
+        OrthoError: If it cannot be opened.
+    """
+    with environment(), open_dataset(path) as dataset:
+        plain = Path(path).is_file()
+        return Layout(
+            driver=str(dataset.driver),
+            block=tuple(dataset.block_shapes[0]),
+            overviews=tuple(dataset.overviews(1)),
+            compression=dataset.compression.name.lower() if dataset.compression else "none",
+            size_bytes=Path(path).stat().st_size if plain else None,
+        )
 
 
 def band_facts(dataset: Any) -> tuple[BandFacts, ...]:
@@ -209,6 +253,15 @@ class Source:
             return np.zeros(values.shape, bool)
         same: np.ndarray = values == (np.asarray(nodata).astype(values.dtype) if values.dtype.kind == "f" else nodata)
         return same
+
+
+def _ignore_missing_georeference() -> None:
+    """Switch off rasterio's warning for good: `Ortho.open` says it better, and warping warns of its own arrays.
+
+    `warnings.catch_warnings` is no way out, since filters belong to the process and readers run in threads.
+    """
+    if not any(known is NotGeoreferencedWarning for _, _, known, _, _ in warnings.filters):
+        warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
 def _read(

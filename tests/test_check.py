@@ -1,0 +1,148 @@
+"""Every kind of trouble with an ortho gives a finding of its own, and a sound ortho gives none."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+
+from geoseg.errors import GeosegError, GeosegWarning
+from geoseg.models.card import GsdRange, ModelCard, Tiling
+from geoseg.ortho import Ortho, OrthoConfig
+from geoseg.preflight import Finding, estimate, from_error, preflight
+from rasters import FINE, noise, write
+from test_boundary import saved
+
+CARD = ModelCard(
+    name="test",
+    version="1",
+    description="none",
+    architecture="none",
+    mean=(0, 0, 0),
+    std=(1, 1, 1),
+    gsd=GsdRange(train_m=0.005, min_m=0.0025, max_m=0.008),
+    tiling=Tiling(write_px=256, margin_px=32, stride_px=32),
+    licence="CC0-1.0",
+)
+SHAPE = (700, 900)
+
+
+def check(path: Path, config: OrthoConfig | None = None, boundary: Path | None = None) -> tuple[Finding, ...]:
+    """All findings, those that keep the ortho from being opened too."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GeosegWarning)
+            return preflight(Ortho.open(path, config, CARD.bands), CARD, boundary)
+    except GeosegError as error:
+        return (from_error(error),)
+
+
+def sharp(seed: int = 0, shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    return (noise(shape, seed=seed) * 0.8 + 20).astype(np.uint8)
+
+
+def blurred() -> np.ndarray:
+    coarse = noise((SHAPE[0] // 20, SHAPE[1] // 20), dtype="float64")
+    rows = np.linspace(0, coarse.shape[1] - 1, SHAPE[0])
+    cols = np.linspace(0, coarse.shape[2] - 1, SHAPE[1])
+    tall = np.stack([[np.interp(rows, np.arange(len(line)), line) for line in band.T] for band in coarse]).transpose(
+        0, 2, 1
+    )
+    wide = np.stack([[np.interp(cols, np.arange(len(line)), line) for line in band] for band in tall])
+    return (wide * 200 + 20).astype(np.uint8)
+
+
+def placed(step: float, turn: float) -> Affine:
+    return Affine(step, turn, FINE.c, turn, -step, FINE.f)
+
+
+def bright() -> np.ndarray:
+    return np.minimum(sharp().astype(int) * 2, 255).astype(np.uint8)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+FAULTS: dict[str, tuple[str, str, str, Callable[[Path], Any]]] = {
+    "two bands": ("error", "ortho", "has 2 ", lambda p: write(p, sharp()[:2])),
+    "no CRS": ("error", "ortho", "no CRS; pass --crs", lambda p: write(p, sharp(), crs=None)),
+    "no place": ("error", "ortho", "pass --gsd", lambda p: write(p, sharp(), crs=None, transform=None)),
+    "wrong CRS": ("error", "ortho", "cannot lie in", lambda p: write(p, sharp(), crs="EPSG:4326")),
+    "12 bit": ("error", "ortho", "value_max=4095", lambda p: write(p, sharp().astype(np.uint16) * 16)),
+    "cut off": ("error", "ortho", "is cut off", lambda p: cut(write(p, sharp()))),
+    "no raster": ("error", "ortho", "cannot be opened", lambda p: p.write_text("nothing")),
+    "too coarse": ("error", "resolution", "50 mm", lambda p: write(p, sharp(), transform=placed(0.05, 0))),
+    "coarse": ("warning", "resolution", "10 mm", lambda p: write(p, sharp(), transform=placed(0.01, 0))),
+    "turned": ("note", "georeference", "north-up", lambda p: write(p, sharp(), transform=placed(0.004, 0.003))),
+    "empty": ("error", "valid area", "no valid pixel", lambda p: write(p, sharp(), alpha=np.zeros(SHAPE))),
+    "strips": ("note", "tiling", "strips of", lambda p: write(p, sharp(shape=(300, 2500)))),
+    "no overviews": ("note", "overviews", "none", lambda p: write(p, sharp(shape=(100, 5000)), tiled=True)),
+    "blurred": ("warning", "sharpness", "blurred", lambda p: write(p, blurred())),
+    "overexposed": ("warning", "exposure", "saturated", lambda p: write(p, bright())),
+    "dark": ("warning", "exposure", "black", lambda p: write(p, sharp() // 40)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_has_its_finding(tmp_path: Path, fault: str) -> None:
+    level, topic, text, make = FAULTS[fault]
+    path = tmp_path / "ortho.tif"
+    make(path)
+    findings = check(path)
+    hits = [f for f in findings if f.topic == topic and text in f"{f.text}; {f.remedy}"]
+    assert [f.level for f in hits] == [level], findings
+
+
+def test_a_sound_ortho_has_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "ortho.tif", sharp(), tiled=True, overviews=[2, 4])
+    findings = check(path)
+    assert {f.level for f in findings} == {"ok"}, findings
+    assert [f.topic for f in findings] == [
+        *("bands", "resolution", "georeference", "valid area", "size", "tiling", "overviews", "sharpness", "exposure"),
+    ]
+
+
+def test_an_invented_place_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "ortho.tif", sharp(), crs=None, transform=None)
+    found = {f.topic: f for f in check(path, OrthoConfig(gsd_m=0.005))}
+    assert found["georeference"].level == "warning"
+    assert "send nothing of this to a machine" in found["georeference"].remedy
+
+
+def test_the_boundary_is_looked_at(tmp_path: Path) -> None:
+    path = write(tmp_path / "ortho.tif", sharp())
+    x, y = FINE.c, FINE.f
+    field = saved(tmp_path / "field.gpkg", shapely.box(x, y - 2, x + 2, y))
+    far = saved(tmp_path / "far.gpkg", shapely.box(x + 50, y - 2, x + 52, y))
+    half = saved(tmp_path / "half.gpkg", shapely.box(x - 2, y - 2, x + 2, y))
+    assert [(f.level, f.text) for f in check(path, boundary=field) if f.topic == "boundary"] == [
+        ("ok", "0.0004 ha, 25% of the raster")
+    ]
+    assert [f.level for f in check(path, boundary=far) if f.topic == "boundary"] == ["error"]
+    assert [f.level for f in check(path, boundary=half) if f.topic == "boundary"] == ["warning", "ok"]
+
+
+def test_the_estimate_grows_with_the_field_only(tmp_path: Path) -> None:
+    ortho = Ortho.open(write(tmp_path / "ortho.tif", sharp()))
+    grid = ortho.working_grid(CARD.gsd)
+    whole = ortho.boundary(None, grid)
+    full = estimate(ortho, CARD, whole, grid, mpx_per_s=0.5)
+    left, bottom, right, top = whole.bounds
+    half = estimate(ortho, CARD, shapely.box(left, bottom, (left + right) / 2, top), grid, mpx_per_s=0.5)
+    assert full.pixels == SHAPE[0] * SHAPE[1]
+    assert full.hectares == pytest.approx(SHAPE[0] * SHAPE[1] * 0.005**2 / 1e4)
+    assert full.seconds == pytest.approx(full.pixels / 1e6 / 0.5)
+    assert (half.pixels, half.memory_mb) == (full.pixels / 2, full.memory_mb)
+
+
+def test_the_real_field(fields: Path) -> None:
+    found = {f.topic: f for f in check(fields / "potato" / "ortho.tif")}
+    assert {f.level for f in found.values()} == {"ok", "note"}
+    assert found["overviews"].level == "note"
