@@ -21,6 +21,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import reproject
+from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import GeosegWarning, GsdError, OrthoError
 from geoseg.ortho import Ortho, OrthoConfig, Reader
@@ -179,7 +180,8 @@ def masked(path: Path, way: str, valid: np.ndarray) -> Path:
     fill = {"nan": np.nan, "inf": np.inf, "float nodata": -10000, "nodata 255": 255}.get(way, 0)
     if way == "nodata 255":
         image = np.minimum(image, 254)
-    image[:, ~valid] = fill
+    if "alpha" not in way and way != "mask":
+        image[:, ~valid] = fill
     if way == "one band nan":
         image[1, ~valid] = np.nan
     options: dict = {
@@ -303,6 +305,32 @@ def window_of(padded: np.ndarray, rect: Rect) -> np.ndarray:
     rows = np.clip(np.arange(rect.row0, rect.row1) + 400, 0, padded.shape[-2] - 1)
     cols = np.clip(np.arange(rect.col0, rect.col1) + 400, 0, padded.shape[-1] - 1)
     return padded[..., rows[:, None], cols[None, :]]
+
+
+@pytest.mark.parametrize(
+    ("transform", "crs", "gsd", "resampling"),
+    [
+        (FINE, UTM, COARSER, Resampling.average),
+        (FINE, UTM, FINER, Resampling.cubic),
+        (Affine(0.004, 0.003, 690000, 0.003, -0.004, 5360000), UTM, Gsd(), Resampling.cubic),
+        (Affine(6.7e-8, 0, 11.0, 0, -4.5e-8, 48.0), "EPSG:4326", Gsd(), Resampling.cubic),
+    ],
+)
+def test_chunks_leave_no_seams(tmp_path: Path, transform: Affine, crs: str, gsd: Gsd, resampling: Resampling) -> None:
+    image = noise((600, 800), dtype="float32")
+    ortho = Ortho.open(write(tmp_path / "ortho.tif", image, transform=transform, crs=crs))
+    grid = resampled(ortho, gsd)
+    with ortho.reader(grid) as reader:
+        read, valid = whole(reader)
+    at_once = np.zeros_like(read)
+    reproject(image, at_once, src_transform=transform, src_crs=crs, dst_transform=grid.affine, dst_crs=str(grid.crs),
+              resampling=resampling, tolerance=0, XSCALE=1, YSCALE=1)  # fmt: skip
+    inside = np.pad(valid, 6)  # away from the rim of the data
+    for axis in (0, 1):
+        inside = np.min([np.roll(inside, shift, axis) for shift in range(-6, 7)], axis=0)
+    inside = inside[6:-6, 6:-6]
+    assert inside.mean() > 0.3
+    np.testing.assert_allclose(read[:, inside], at_once[:, inside].clip(0, 1), atol=2e-4)
 
 
 @given(st.integers(1, 7), st.integers(-40, 40), st.integers(0, 60))
@@ -512,6 +540,24 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, keep: float, options:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(OrthoError, match=r"ortho.tif (is cut off|cannot be opened|cannot be read)"):
+        Ortho.open(path)
+
+
+def test_a_cut_that_spares_the_corners_is_seen_too(tmp_path: Path) -> None:
+    path, image = tmp_path / "ortho.tif", noise((640, 640))
+    options = {"tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate", "sparse_ok": True}
+    order = sorted(np.ndindex(5, 5), key=lambda block: block not in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)))
+    profile = {"driver": "GTiff", "width": 640, "height": 640, "count": 3, "dtype": "uint8", "crs": UTM}
+    for mode, part, profile_of in (("w", order[:5], profile | options | {"transform": FINE}), ("r+", order[5:], {})):
+        with rasterio.open(path, mode, **profile_of) as file:
+            for row, col in part:
+                block = image[:, row * 128 : row * 128 + 128, col * 128 : col * 128 + 128]
+                file.write(block, window=RasterWindow(col * 128, row * 128, 128, 128))
+    data = path.read_bytes()
+    path.write_bytes(data[:-40])
+    with pytest.raises(
+        OrthoError, match=rf"ortho.tif is cut off: {len(data) - 40} bytes of at least {len(data)}; copy"
+    ):
         Ortho.open(path)
 
 
