@@ -1,0 +1,23 @@
+"""Models: what they need and promise, the networks, and how they are kept on disk. Torch is imported on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from geoseg.models.card import GsdRange, ModelCard, Segmenter, Tiling
+
+if TYPE_CHECKING:
+    from geoseg.models.load import TorchSegmenter as TorchSegmenter
+    from geoseg.models.load import load as load
+    from geoseg.models.load import save as save
+
+__all__ = ["GsdRange", "ModelCard", "Segmenter", "Tiling", "TorchSegmenter", "load", "save"]
+
+_LAZY = {"load": "geoseg.models.load", "save": "geoseg.models.load", "TorchSegmenter": "geoseg.models.load"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'geoseg.models' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

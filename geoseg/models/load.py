@@ -1,0 +1,156 @@
+"""Model directories: ``card.json`` and ``weights.safetensors``, loaded without running anything that they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_weights
+from safetensors.torch import save as dump_weights
+from torch import Tensor, nn
+
+from geoseg.errors import ModelError
+from geoseg.models.card import ModelCard, Segmenter
+from geoseg.models.zoo import build
+
+__all__ = ["SHIPPED", "TorchSegmenter", "load", "load_module", "pick_device", "save", "shipped_models"]
+
+CARD, WEIGHTS = "card.json", "weights.safetensors"
+SHIPPED = Path(__file__).parent
+"""Folder whose subfolders with a card are the models that come with geoseg."""
+
+
+class TorchSegmenter:
+    """A torch network as a `Segmenter`.
+
+    Attributes:
+        card: What it needs and promises.
+        module: The network in evaluation mode, on `device`.
+        device: Where it runs.
+    """
+
+    def __init__(self, card: ModelCard, module: nn.Module, device: str | torch.device = "cpu") -> None:
+        """Wrap a network.
+
+        Args:
+            card: Its card.
+            module: The network.
+            device: Where to run it.
+        """
+        self.card = card
+        self.device = torch.device(device)
+        self.module = module.eval().to(self.device, memory_format=torch.channels_last)
+        self._mean = torch.tensor(card.mean, device=self.device).view(1, -1, 1, 1)
+        self._std = torch.tensor(card.std, device=self.device).view(1, -1, 1, 1)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities (N, K, H, W) float32 of images (N, C, H, W), uint8 or float32 in 0..1."""
+        with torch.inference_mode():
+            pixels = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
+            scale = 255.0 if images.dtype == np.uint8 else 1.0
+            normal = (pixels.float() / scale - self._mean) / self._std
+            scores: Tensor = self.module(normal)
+            return scores.float().softmax(dim=1).cpu().numpy()
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of a name; ``auto`` is the GPU where there is one.
+
+    Raises:
+        ModelError: If the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ModelError(f"device {name!r} is not known; expected auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError("no CUDA device was found; pass --device cpu")
+    return device
+
+
+def load(name: str | Path = "default", device: str = "auto") -> Segmenter:
+    """The segmenter of a shipped model or of a model directory.
+
+    Args:
+        name: Name of a shipped model, or path of a directory with a card.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ModelError: If there is no such model, or card and weights do not fit.
+    """
+    card, module = load_module(name)
+    return TorchSegmenter(card, module, pick_device(device))
+
+
+def load_module(name: str | Path) -> tuple[ModelCard, nn.Module]:
+    """Card and network, weights loaded, on the CPU.
+
+    Raises:
+        ModelError: If there is no such model, or card and weights do not fit.
+    """
+    folder = _folder(name)
+    card = ModelCard.read(folder / CARD)
+    module = build(card.architecture, card.params, len(card.bands), len(card.classes))
+    module.load_state_dict(_weights(folder / WEIGHTS, card, module.state_dict()))
+    return card, module.eval()
+
+
+def save(folder: Path, card: ModelCard, module: nn.Module, *, half: bool = True) -> ModelCard:
+    """Write a model directory and return its card with the hash of the weights.
+
+    Args:
+        folder: Made if it is missing.
+        card: What to write beside the weights.
+        module: The network.
+        half: Store floating point weights in 16 bits; they are loaded as 32.
+    """
+    state = {
+        name: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in module.state_dict().items()
+    }
+    content = dump_weights(state)
+    card = card.model_copy(update={"weights_sha256": hashlib.sha256(content).hexdigest()})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS).write_bytes(content)
+    card.write(folder / CARD)
+    return card
+
+
+def shipped_models() -> list[ModelCard]:
+    """Cards of the models that come with geoseg."""
+    return [ModelCard.read(path) for path in sorted(SHIPPED.glob(f"*/{CARD}"))]
+
+
+def _folder(name: str | Path) -> Path:
+    path = Path(name)
+    if (path / CARD).is_file():
+        return path
+    shipped = SHIPPED / path.name
+    if path.name == str(name) and (shipped / CARD).is_file():
+        return shipped
+    names = ", ".join(card.name for card in shipped_models()) or "none"
+    raise ModelError(f"{name} is neither a model directory with a {CARD} nor a shipped model; shipped are: {names}")
+
+
+def _weights(path: Path, card: ModelCard, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    try:
+        content = path.read_bytes()
+        found = parse_weights(content)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    except SafetensorError as error:
+        raise ModelError(f"{path} is no safetensors file: {error}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if card.weights_sha256 not in (None, digest):
+        raise ModelError(f"{path} is not the file that its card was written for: sha256 {digest}")
+    for name in sorted(found.keys() | wanted.keys()):
+        here, there = found.get(name), wanted.get(name)
+        if here is None or there is None or here.shape != there.shape:
+            shapes = [None if tensor is None else tuple(tensor.shape) for tensor in (here, there)]
+            raise ModelError(f"{path}: {name} has shape {shapes[0]}; {card.architecture} needs {shapes[1]}")
+    return {name: value.to(wanted[name].dtype) for name, value in found.items()}

@@ -1,0 +1,1 @@
+"""Making models: tile sets, synthetic fields, losses, augmentation, fitting and evaluation."""

