@@ -21,10 +21,10 @@ from typing import Any
 import shapely
 from odc.geo.geobox import GeoBox
 
+from geoseg import __version__
 from geoseg.config import Config, to_dict
 from geoseg.errors import GeosegWarning, IncompleteError, PrescriptionError
 from geoseg.legend import LEGEND
-from geoseg.models import load
 from geoseg.models.card import ModelCard, Segmenter
 from geoseg.ortho import Ortho
 from geoseg.progress import bar
@@ -122,7 +122,7 @@ def _segment(
 ) -> None:
     if fresh:
         directory.clear()
-    segmenter = model or load(config.model)
+    segmenter = model or _load(config.model)
     card = segmenter.card
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", GeosegWarning)
@@ -130,7 +130,7 @@ def _segment(
         grid = source.working_grid(card.gsd)
         field = source.boundary(boundary, grid)
     parts = {
-        "geoseg": importlib.metadata.version("geoseg"),
+        "geoseg": __version__,
         "ortho": _identity(str(ortho)) | {"bands": source.bands, "value_max": source.value_max},
         "model": _model_identity(card),
         "grid": {"shape": list(grid.shape), "transform": list(grid.affine)[:6], "crs": str(grid.crs)},
@@ -321,6 +321,12 @@ def _identity(path: str) -> dict[str, Any]:
 
 def _model_identity(card: ModelCard) -> dict[str, Any]:
     return {"name": card.name, "version": card.version, "sha256": card.weights_sha256}
+
+
+def _load(name: str) -> Segmenter:
+    from geoseg.models import load  # brings torch, which no other stage needs
+
+    return load(name)
 
 
 def _block_px(card: ModelCard, config: Config) -> int:

@@ -62,7 +62,7 @@ class ArrayReader:
         inside[part.relative_to(rect).slices] = self.mask[part.slices]
         return inside
 
-    def read(self, rect: Rect) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, rect: Rect, fill: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
         self.reads += 1
         if self.broken is not None and self.broken.clip(self.mask.shape).size:
             top, left = max(rect.row0, self.broken.row0), max(rect.col0, self.broken.col0)
@@ -70,7 +70,10 @@ class ArrayReader:
                 raise OrthoError("ortho.tif cannot be read here")
         rows = reflect(np.arange(rect.row0, rect.row1), self.mask.shape[0])
         cols = reflect(np.arange(rect.col0, rect.col1), self.mask.shape[1])
-        return self.image[:, rows[:, None], cols].copy(), self.mask[rows[:, None], cols]
+        image = self.image[:, rows[:, None], cols].copy()
+        scale = 255 if image.dtype == np.uint8 else 1
+        image[:, ~self.mask[rows[:, None], cols]] = np.rint(np.array(fill)[:, None] * scale) if scale > 1 else fill[0]
+        return image, self.valid(rect)
 
     def close(self) -> None:
         self.image = self.image[:0]

@@ -44,10 +44,10 @@ def summary_lines(summary: Mapping[str, Any], directory: Path | None = None) -> 
 
 
 def _plant_lines(plants: Mapping[str, Any], valid_ha: float) -> Iterator[str]:
-    count, patches = plants["plants"], plants["patches"]
-    per_m2 = count / (valid_ha * 1e4) if valid_ha else 0.0
-    yield f"crop plants   {count:,} ({per_m2:.2f} per m²)"
-    yield f"weed patches  {patches:,}"
+    crop, weeds = plants["plants"], plants["weeds"]
+    per_m2 = crop["kept"] / (valid_ha * 1e4) if valid_ha else 0.0
+    yield f"crop plants   {crop['kept']:,} ({per_m2:.2f} per m²), plants that touch count as one"
+    yield f"weed patches  {weeds['kept']:,}, {_area(weeds['area_m2'] / 1e4)} in all"
 
 
 def _prescription_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
@@ -66,8 +66,8 @@ class WindowReader(Protocol):
         """(H, W) bool, True where the ortho has data inside the boundary."""
         ...
 
-    def read(self, rect: Rect) -> tuple[np.ndarray, np.ndarray]:
-        """(C, H, W) image, uint8 or float32, and (H, W) bool validity."""
+    def read(self, rect: Rect, fill: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """(C, H, W) image, uint8 or float32, with `fill` per band where there is no data, and (H, W) bool validity."""
         ...
 
     def close(self) -> None:
@@ -234,10 +234,9 @@ class _Loop:
             reader = self._reader()
             if not reader.valid(task.window.write).any():
                 return task
-            image, valid = reader.read(task.window.read)
+            image, valid = reader.read(task.window.read, self.segmenter.card.mean)
         except OrthoError as error:
             return replace(task, error=str(error))
-        _fill(image, valid, self.segmenter.card)
         return replace(task, image=image, valid=valid[task.window.crop.slices])
 
     def _reader(self) -> WindowReader:
@@ -302,12 +301,3 @@ class _Loop:
         else:
             self.store.save_empty(rect)
         self.progress(rect.size)
-
-
-def _fill(image: np.ndarray, valid: np.ndarray, card: ModelCard) -> None:
-    """Set invalid pixels to the card's mean, in place, so that what lies under them cannot matter."""
-    if valid.all():
-        return
-    scale = 255.0 if image.dtype == np.uint8 else 1.0
-    for band, mean in zip(image, card.mean, strict=True):
-        band[~valid] = np.rint(mean * scale) if scale != 1.0 else mean
