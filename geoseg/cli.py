@@ -160,40 +160,72 @@ def prescribe(run_directory: Path, config: Config, as_json: bool, **machine: flo
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(ortho: str, boundary: Path | None, config: Config, as_json: bool) -> None:
     """What ORTHO is, whether it fits the model, and how much time, memory and disk a run needs."""
-    from geoseg.inspect import inspect_ortho
+    from geoseg.job import inspect
+    from geoseg.report.text import finding_lines
 
-    report = inspect_ortho(ortho, boundary, config)
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else "\n".join(report.lines()))
-    if report.worst == "error":
+    report = inspect(ortho, boundary=boundary, config=config)
+    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(finding_lines(report)))
+    if any(finding["level"] == "error" for finding in report["findings"]):
         raise click.exceptions.Exit(2)
 
 
 @main.command()
 @click.argument("config_file", type=PATH)
 @click.option("--out", "-o", type=PATH, required=True, help="The tile set to make.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter, e.g. tile_px=512.")
 def tile(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Cut labelled imagery into a tile set for training, as CONFIG_FILE says."""
+    from geoseg.config import load_as
+    from geoseg.train.tiles import TileConfig, make_tiles
+
+    count = make_tiles(load_as(TileConfig, config_file, overrides), out)
+    click.echo(f"{count} tiles in {out}")
 
 
 @main.command()
 @click.argument("config_file", type=PATH)
 @click.option("--out", "-o", type=PATH, required=True, help="The model directory to make.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter, e.g. steps=400.")
 def train(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Train a model on tile sets, as CONFIG_FILE says."""
+    from geoseg.config import load_as
+    from geoseg.report.text import card_lines
+    from geoseg.train.fit import TrainConfig, fit
+
+    card = fit(load_as(TrainConfig, config_file, overrides), out)
+    click.echo("\n".join(card_lines(card.model_dump(mode="json"))))
+    click.echo(f"use it with   geoseg run ORTHO --model {out}")
 
 
 @main.command()
 @click.argument("classes", type=PATH)
 @click.argument("labels", type=PATH)
-def evaluate(classes: Path, labels: Path) -> None:
-    """Scores of a class raster against a label raster."""
+@click.option("--cols", nargs=2, type=int, metavar="FIRST END", help="Only these columns, counted from 0.")
+@click.option("--rows", nargs=2, type=int, metavar="FIRST END", help="Only these rows, counted from 0.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+def evaluate(
+    classes: Path, labels: Path, cols: tuple[int, int] | None, rows: tuple[int, int] | None, as_json: bool
+) -> None:
+    """Scores of the class raster CLASSES against the label raster LABELS on the same grid."""
+    from geoseg.train.evaluate import evaluate_raster
+    from geoseg.windows import Rect
+
+    whole = (0, 2**62)
+    (row0, row1), (col0, col1) = rows or whole, cols or whole
+    found = evaluate_raster(classes, labels, Rect(row0, col0, row1, col1))
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else "\n".join(found.lines()))
 
 
 @main.command()
-def models() -> None:
-    """The models that come with geoseg."""
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
+def models(name: str | None, as_json: bool) -> None:
+    """The models that come with geoseg, or the card of the model NAME."""
+    from geoseg.models.card import read_card, shipped_models
+    from geoseg.report.text import card_lines
+
+    cards = [card.model_dump(mode="json") for card in ([read_card(name)] if name else shipped_models())]
+    click.echo(json.dumps(cards, indent=2) if as_json else "\n\n".join("\n".join(card_lines(card)) for card in cards))
 
 
 @main.command()

@@ -23,7 +23,7 @@ from geoseg.segment.plants import PlantConfig
 from geoseg.segment.predict import SegmentConfig
 from geoseg.spray.rules import SprayConfig
 
-__all__ = ["Config", "build", "load_config", "load_yaml", "to_dict"]
+__all__ = ["Config", "build", "load_as", "load_config", "load_yaml", "to_dict"]
 
 _T = TypeVar("_T")
 
@@ -61,10 +61,24 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     Raises:
         ConfigError: If something is unreadable, unknown or does not fit; the message names the key.
     """
+    return load_as(Config, path, overrides)
+
+
+def load_as(kind: type[_T], path: Path | None, overrides: Sequence[str] = ()) -> _T:
+    """Any parameter class from a YAML file with overrides on top.
+
+    Args:
+        kind: The dataclass.
+        path: YAML file; None starts from the defaults.
+        overrides: Strings such as ``steps=400``.
+
+    Raises:
+        ConfigError: If something is unreadable, unknown or does not fit; the message names the key.
+    """
     document = load_yaml(path) if path is not None else {}
     for override in overrides:
         _override(document, override)
-    return build(Config, document, str(path or "--set"))
+    return build(kind, document, str(path or "--set"))
 
 
 def build(kind: type[_T], document: Mapping[str, Any], source: str) -> _T:

@@ -23,7 +23,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg import __version__
 from geoseg.config import Config, to_dict
-from geoseg.errors import GeosegWarning, IncompleteError, PrescriptionError
+from geoseg.errors import GeosegWarning, IncompleteError, InputError, PrescriptionError
 from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard, Segmenter
 from geoseg.ortho import Ortho
@@ -31,10 +31,10 @@ from geoseg.progress import bar
 from geoseg.results import CLASSES, CONFIDENCE, FIELD, PRESCRIPTION, QUICKLOOK, SUMMARY, Run
 from geoseg.rundir import RunDirectory, Stage, write_json
 from geoseg.segment.blocks import BlockStore
-from geoseg.segment.predict import predict, tiling_for
+from geoseg.segment.predict import measure_speed, predict, tiling_for
 from geoseg.segment.stitch import stitch
 
-__all__ = ["prescribe", "run", "segment", "vectorize"]
+__all__ = ["inspect", "prescribe", "run", "segment", "vectorize"]
 
 
 def run(
@@ -108,6 +108,33 @@ def prescribe(out: str | Path, *, config: Config | None = None) -> Run:
         _prescribe(directory, config, required=True)
         _picture(directory)
         return Run(directory.path, _summarise(directory))
+
+
+def inspect(ortho: str | Path, *, boundary: str | Path | None = None, config: Config | None = None) -> dict[str, Any]:
+    """What an ortho is, whether it fits the model, and what a run will need.
+
+    Returns:
+        ``findings``: level (ok, note, warning, error), topic, text, remedy; ``estimate``: pixels, hectares, seconds,
+        memory_mb, disk_mb, or None if the ortho cannot be used.
+    """
+    from geoseg.preflight import estimate, from_error, preflight
+
+    config = config or Config()
+    segmenter = _load(config.model)
+    card = segmenter.card
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GeosegWarning)  # the findings say the same
+        try:
+            source = Ortho.open(ortho, config.ortho, band_names=card.bands)
+        except InputError as error:
+            return {"findings": [dataclasses.asdict(from_error(error))], "estimate": None}
+        findings = preflight(source, card, boundary)
+        needs = None
+        if all(finding.level != "error" for finding in findings):
+            grid = source.working_grid(card.gsd)
+            speed = measure_speed(segmenter)
+            needs = dataclasses.asdict(estimate(source, card, source.boundary(boundary, grid), grid, speed))
+    return {"findings": [dataclasses.asdict(finding) for finding in findings], "estimate": needs}
 
 
 def _segment(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from geoseg.models.card import GsdRange, ModelCard, Segmenter, Tiling
 
 if TYPE_CHECKING:
-    from geoseg.models.load import TorchSegmenter as TorchSegmenter
-    from geoseg.models.load import load as load
-    from geoseg.models.load import save as save
+    from geoseg.models.storage import TorchSegmenter as TorchSegmenter
+    from geoseg.models.storage import load as load
+    from geoseg.models.storage import save as save
 
 __all__ = ["GsdRange", "ModelCard", "Segmenter", "Tiling", "TorchSegmenter", "load", "save"]
 
-_LAZY = {"load": "geoseg.models.load", "save": "geoseg.models.load", "TorchSegmenter": "geoseg.models.load"}
+_LAZY = {"load": "geoseg.models.storage", "save": "geoseg.models.storage", "TorchSegmenter": "geoseg.models.storage"}
 
 
 def __getattr__(name: str) -> Any:

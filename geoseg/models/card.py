@@ -11,7 +11,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from geoseg.errors import ModelError
 
-__all__ = ["GsdRange", "ModelCard", "Segmenter", "Tiling"]
+__all__ = [
+    "CARD",
+    "SHIPPED",
+    "GsdRange",
+    "ModelCard",
+    "Segmenter",
+    "Tiling",
+    "model_folder",
+    "read_card",
+    "shipped_models",
+]
+
+CARD = "card.json"
+SHIPPED = Path(__file__).parent
+"""Folder whose subfolders with a card are the models that come with geoseg."""
 
 
 class _Part(BaseModel):
@@ -147,3 +161,33 @@ class Segmenter(Protocol):
             (N, K, H, W) float32 class probabilities, summing to 1 over K.
         """
         ...
+
+
+def model_folder(name: str | Path) -> Path:
+    """The folder of a shipped model or of a model directory.
+
+    Raises:
+        ModelError: If there is no such model.
+    """
+    path = Path(name)
+    if (path / CARD).is_file():
+        return path
+    shipped = SHIPPED / path.name
+    if path.name == str(name) and (shipped / CARD).is_file():
+        return shipped
+    names = ", ".join(card.name for card in shipped_models()) or "none"
+    raise ModelError(f"{name} is neither a model directory with a {CARD} nor a shipped model; shipped are: {names}")
+
+
+def read_card(name: str | Path) -> ModelCard:
+    """The card of a shipped model or of a model directory.
+
+    Raises:
+        ModelError: If there is no such model, or its card does not fit the schema.
+    """
+    return ModelCard.read(model_folder(name) / CARD)
+
+
+def shipped_models() -> list[ModelCard]:
+    """Cards of the models that come with geoseg."""
+    return [ModelCard.read(path) for path in sorted(SHIPPED.glob(f"*/{CARD}"))]

@@ -1,4 +1,7 @@
-"""Architectures by name. A card names one of these and nothing else, so that loading a model cannot run foreign code."""
+"""Architectures by name.
+
+A card names one of these and nothing else, so that loading a model cannot run foreign code.
+"""
 
 from __future__ import annotations
 

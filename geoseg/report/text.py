@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["summary_lines"]
+__all__ = ["card_lines", "finding_lines", "summary_lines"]
 
 _FILES = (
     ("prescription", "what goes on the stick, one folder per terminal"),
@@ -43,6 +43,36 @@ def summary_lines(summary: Mapping[str, Any], directory: Path | None = None) -> 
             yield f"  {name:<15} {text}"
 
 
+def finding_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """What `geoseg.job.inspect` found, a line each with its remedy below it."""
+    for finding in report["findings"]:
+        yield f"{finding['level']:<8} {finding['topic']:<15} {finding['text']}"
+        if finding["remedy"]:
+            yield f"{'':<24} -> {finding['remedy']}"
+    if estimate := report["estimate"]:
+        yield (
+            f"a run takes about {_duration(estimate['seconds'])} on this machine ({estimate['hectares']:.2f} ha, "
+            f"{estimate['pixels'] / 1e6:.0f} Mpx), {estimate['memory_mb'] / 1000:.1f} GB of memory and "
+            f"{estimate['disk_mb'] / 1000:.2f} GB of disk"
+        )
+
+
+def card_lines(card: Mapping[str, Any]) -> Iterator[str]:
+    """A model card for people."""
+    gsd = card["gsd"]
+    yield f"{card['name']} {card['version']}  {card['description']}"
+    yield f"  bands       {', '.join(card['bands'])}"
+    yield f"  resolution  {gsd['min_m'] * 1000:g} to {gsd['max_m'] * 1000:g} mm per pixel"
+    yield f"  licence     {card['licence']}"
+    for name, found in card["scores"].items():
+        classes = ", ".join(
+            f"{key} {value['iou']:.3f}" for key, value in found["classes"].items() if value["iou"] is not None
+        )
+        yield f"  IoU         {name}: {classes}; mean {found['miou']:.3f}"
+    yield from (f"  limit       {text}" for text in card["limits"])
+    yield from (f"  source      {text}" for text in card["attribution"])
+
+
 def _plant_lines(plants: Mapping[str, Any], valid_ha: float) -> Iterator[str]:
     crop, weeds = plants["plants"], plants["weeds"]
     per_m2 = crop["kept"] / (valid_ha * 1e4) if valid_ha else 0.0
@@ -62,3 +92,9 @@ def _prescription_lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _area(hectares: float) -> str:
     return f"{hectares:.2f} ha" if hectares >= 0.1 else f"{hectares * 1e4:.1f} m²"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

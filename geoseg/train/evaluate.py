@@ -59,7 +59,7 @@ class Scores:
 
 
 def confusion(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """(K, K) int64 counts of pixels, rows are labels and columns predictions; pixels that are 255 in either are left out.
+    """(K, K) int64 counts of pixels, rows are labels and columns predictions; what is 255 in either is left out.
 
     Args:
         labels: Integer array of class codes.
@@ -113,8 +113,8 @@ def evaluate_raster(classes: Path, labels: Path, part: Rect | None = None, block
         with rasterio.open(classes) as found, rasterio.open(labels) as truth:
             if found.shape != truth.shape or not found.transform.almost_equals(truth.transform, precision=1e-6):
                 raise LabelError(
-                    f"{classes} and {labels} do not lie on one grid: {found.shape} {tuple(found.transform)[:6]} against "
-                    f"{truth.shape} {tuple(truth.transform)[:6]}"
+                    f"{classes} and {labels} do not lie on one grid: {found.shape} at {tuple(found.transform)[:6]} "
+                    f"against {truth.shape} at {tuple(truth.transform)[:6]}"
                 )
             rect = (part or Rect(0, 0, *found.shape)).clip(found.shape)
             total = np.zeros((len(LEGEND), len(LEGEND)), np.int64)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from geoseg.errors import ConfigError, LabelError
 from geoseg.legend import LEGEND, WEED
 from geoseg.models.card import ModelCard
-from geoseg.models.load import TorchSegmenter, pick_device, save
+from geoseg.models.storage import TorchSegmenter, pick_device, save
 from geoseg.models.zoo import build
 from geoseg.progress import bar
 from geoseg.segment.predict import classify

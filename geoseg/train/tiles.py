@@ -1,8 +1,8 @@
 """Tile sets: small labelled images on disk, cut by place or by date and never at random.
 
-A tile set is a folder that people can look through: ``images/*.tif``, ``labels/*.tif`` with the same names, ``index.csv``
-with one line a tile, and a README. Tiles of the training part and of the validation part never share a pixel, and
-training looks at nothing outside a tile, so no context leaks either.
+A tile set is a folder that people can look through: ``images/*.tif``, ``labels/*.tif`` with the same names,
+``index.csv`` with one line a tile, and a README. Tiles of the training part and of the validation part never share a
+pixel, and training looks at nothing outside a tile, so no context leaks either.
 """
 
 from __future__ import annotations

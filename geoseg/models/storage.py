@@ -13,14 +13,12 @@ from safetensors.torch import save as dump_weights
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
-from geoseg.models.card import ModelCard, Segmenter
+from geoseg.models.card import CARD, ModelCard, Segmenter, model_folder
 from geoseg.models.zoo import build
 
-__all__ = ["SHIPPED", "TorchSegmenter", "load", "load_module", "pick_device", "save", "shipped_models"]
+__all__ = ["WEIGHTS", "TorchSegmenter", "load", "load_module", "pick_device", "save"]
 
-CARD, WEIGHTS = "card.json", "weights.safetensors"
-SHIPPED = Path(__file__).parent
-"""Folder whose subfolders with a card are the models that come with geoseg."""
+WEIGHTS = "weights.safetensors"
 
 
 class TorchSegmenter:
@@ -93,7 +91,7 @@ def load_module(name: str | Path) -> tuple[ModelCard, nn.Module]:
     Raises:
         ModelError: If there is no such model, or card and weights do not fit.
     """
-    folder = _folder(name)
+    folder = model_folder(name)
     card = ModelCard.read(folder / CARD)
     module = build(card.architecture, card.params, len(card.bands), len(card.classes))
     module.load_state_dict(_weights(folder / WEIGHTS, card, module.state_dict()))
@@ -119,22 +117,6 @@ def save(folder: Path, card: ModelCard, module: nn.Module, *, half: bool = True)
     (folder / WEIGHTS).write_bytes(content)
     card.write(folder / CARD)
     return card
-
-
-def shipped_models() -> list[ModelCard]:
-    """Cards of the models that come with geoseg."""
-    return [ModelCard.read(path) for path in sorted(SHIPPED.glob(f"*/{CARD}"))]
-
-
-def _folder(name: str | Path) -> Path:
-    path = Path(name)
-    if (path / CARD).is_file():
-        return path
-    shipped = SHIPPED / path.name
-    if path.name == str(name) and (shipped / CARD).is_file():
-        return shipped
-    names = ", ".join(card.name for card in shipped_models()) or "none"
-    raise ModelError(f"{name} is neither a model directory with a {CARD} nor a shipped model; shipped are: {names}")
 
 
 def _weights(path: Path, card: ModelCard, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
