@@ -373,9 +373,9 @@ def test_rasters_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_truncated_raster_names_the_place(tmp_path: Path) -> None:
     path = tmp_path / "classes.tif"
     values = np.random.default_rng(4).integers(0, 3, (512, 512)).astype(np.uint8)
-    with raster(values, tiled=True, blockxsize=128, blockysize=128, compress="deflate") as whole:
-        with rasterio.open(whole) as source, rasterio.open(path, "w", **source.profile) as target:
-            target.write(source.read())
+    tiles = {"tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate", "transform": UTM}
+    with rasterio.open(path, "w", driver="GTiff", height=512, width=512, count=1, dtype="uint8", **tiles) as target:
+        target.write(values, 1)
     path.write_bytes(path.read_bytes()[:-20_000])
     with pytest.raises(InputError, match="cannot be read at row"):
         list(components(path, block_px=128))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -67,7 +68,7 @@ class FieldPackage:
         self._layers = dict(layers)
         self._batch = batch
         self._pending: dict[str, list[tuple[dict[str, NDArray[Any]], NDArray[np.object_]]]] = {}
-        self._draft = draft_path(self.path)
+        self._draft = _draft_path(self.path)
 
     def __enter__(self) -> Self:
         """Start the temporary file with all layers, empty."""
@@ -90,10 +91,8 @@ class FieldPackage:
             if kind is None:
                 for name in self._layers:
                     self._flush(name)
-                finish(self._draft, self._layers)
-                with self._draft.open("rb+") as file:
-                    os.fsync(file.fileno())
-                os.replace(self._draft, self.path)
+                add_styles(self._draft, {name: STYLES[name] for name in self._layers if name in STYLES})
+                _put_in_place(self._draft, self.path)
         finally:
             _remove(self._draft)
 
@@ -143,11 +142,13 @@ class FieldPackage:
 def replace_layer(path: Path | str, name: str, frame: gpd.GeoDataFrame, style: str | None = None) -> None:
     """Write one more layer into a GeoPackage, or write it anew, in one atomic step.
 
+    A file that holds the very same layer already is left untouched, so that doing it twice gives the same bytes.
+
     Args:
         path: A GeoPackage.
         name: Name of the layer.
         frame: Its features.
-        style: QML; None leaves the layer without a style.
+        style: QML; None takes the usual one of a layer of that name, if there is one.
 
     Raises:
         InputError: If the file is not there.
@@ -157,19 +158,42 @@ def replace_layer(path: Path | str, name: str, frame: gpd.GeoDataFrame, style: s
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} is not there; write the field's layers first")
-    draft = draft_path(path)
+    if _holds(path, name, frame):
+        return
+    draft = _draft_path(path)
     try:
         shutil.copyfile(path, draft)
-        with _fixed_date():
+        with _gdal():
             pyogrio.write_dataframe(frame, draft, layer=name, driver="GPKG", layer_options={"GEOMETRY_NAME": GEOMETRY})
-        if style is not None:
+        if style := style or STYLES.get(name):
             add_styles(draft, {name: style})
-        os.replace(draft, path)
+        _put_in_place(draft, path)
     finally:
         _remove(draft)
 
 
-def draft_path(path: Path) -> Path:
+def _holds(path: Path, name: str, frame: gpd.GeoDataFrame) -> bool:
+    """Whether the file has a layer of that name with the features of the frame."""
+    import pyogrio
+
+    if name not in pyogrio.list_layers(path)[:, 0]:
+        return False
+    meta, _, geometry, data = pyogrio.raw.read(path, layer=name)
+    columns = [column for column in frame.columns if column != frame.geometry.name]
+    return (
+        list(meta["fields"]) == columns
+        and np.array_equal(geometry, shapely.to_wkb(frame.geometry.to_numpy()))
+        and all(np.array_equal(found, frame[column]) for found, column in zip(data, columns, strict=True))
+    )
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    with draft.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def _draft_path(path: Path) -> Path:
     """The temporary name of a file: hidden, beside it and with its suffix, which GDAL insists on."""
     return path.with_name(f".{path.stem}.part{path.suffix}")
 
@@ -177,11 +201,13 @@ def draft_path(path: Path) -> Path:
 def _write(
     path: Path, layer: Layer, columns: Mapping[str, NDArray[Any]], geometry: NDArray[np.object_], crs: str | None
 ) -> None:
-    import pyogrio
+    from pyogrio.raw import write
 
     new = not path.exists()
-    with _fixed_date():
-        pyogrio.raw.write(
+    with _gdal(), warnings.catch_warnings():
+        if crs is None:
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+        write(
             path,
             shapely.to_wkb(geometry),
             [columns[column.name] for column in layer.columns],
@@ -196,14 +222,10 @@ def _write(
         )
 
 
-def finish(path: Path, layers: Mapping[str, Layer]) -> None:
-    """Add the styles of the layers that have one."""
-    add_styles(path, {name: STYLES[name] for name in layers if name in STYLES})
-
-
 def add_styles(path: Path, styles: Mapping[str, str]) -> None:
     """Put QML styles into the table that QGIS reads, each as the default of its layer."""
     with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA synchronous = OFF")  # a draft is made durable once, when it is whole
         database.execute(_LAYER_STYLES)
         database.execute(
             "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier, last_change) VALUES (?, ?, ?, ?)",
@@ -235,13 +257,14 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _fixed_date() -> Iterator[None]:
-    """GDAL writes `EPOCH` where it would write the time of day."""
+def _gdal() -> Iterator[None]:
+    """GDAL writes `EPOCH` where it would write the time of day, and leaves it to us to make a draft durable."""
     import pyogrio
 
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": EPOCH})
+    options = {"OGR_CURRENT_DATE": EPOCH, "OGR_SQLITE_SYNCHRONOUS": "OFF"}
+    before = {name: pyogrio.get_gdal_config_option(name) for name in options}
+    pyogrio.set_gdal_config_options(options)
     try:
         yield
     finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+        pyogrio.set_gdal_config_options(before)

@@ -31,27 +31,23 @@ class PlantConfig:
         min_plant_m2: Smallest crop region that is a plant, square metres.
         min_patch_m2: Smallest weed region that is a patch, square metres. 0 keeps the last pixel: a weed that is left
             out here is not reported, and the prescription counts pixels anyway.
-        block_px: Side of the blocks in which the raster is read; changes no result.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     min_plant_m2: float = 0.0002
     min_patch_m2: float = 0.0
-    block_px: int = 2048
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense.
 
         Raises:
-            ConfigError: If an area is negative or no number, or the block is empty.
+            ConfigError: If an area is negative or no number.
         """
         for name in ("min_plant_m2", "min_patch_m2"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise ConfigError(f"plants.{name} is {value}; expected square metres, 0 or more")
-        if self.block_px <= 0:
-            raise ConfigError(f"plants.block_px is {self.block_px}; expected a positive number of pixels")
 
 
 class Sink(Protocol):
@@ -97,7 +93,9 @@ class PlantStats:
     gsd_m: float
 
 
-def collect(classes: Path | str, confidence: Path | str | None, config: PlantConfig, sink: Sink) -> PlantStats:
+def collect(
+    classes: Path | str, confidence: Path | str | None, config: PlantConfig, sink: Sink, *, block_px: int = 2048
+) -> PlantStats:
     """Plants, their outlines and weed patches, sent to `sink`; gives back what was found.
 
     Layers ``plants``, ``plant_outlines`` and ``weeds`` receive the features of one strip of the raster at a time, in
@@ -108,13 +106,14 @@ def collect(classes: Path | str, confidence: Path | str | None, config: PlantCon
         confidence: Confidence raster on the same grid, or None.
         config: What counts.
         sink: Where the features go.
+        block_px: Side of the blocks that are read. Changes the order of the features and nothing else.
 
     Raises:
         InputError: If a raster cannot be used, or its CRS is in degrees.
     """
     grid = pixel_grid(classes)
     plants, weeds = _Tally(config.min_plant_m2 / grid.pixel_m2), _Tally(config.min_patch_m2 / grid.pixel_m2)
-    for batch in batches(classes, codes=(CROP, WEED), block_px=config.block_px, confidence=confidence):
+    for batch in batches(classes, codes=(CROP, WEED), block_px=block_px, confidence=confidence):
         crop = plants.sift(batch.select(batch.code == CROP))
         weed = weeds.sift(batch.select(batch.code == WEED))
         if len(crop):
