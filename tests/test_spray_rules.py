@@ -122,8 +122,9 @@ def test_a_spot_of_exactly_the_minimum_stays_and_corners_connect():
 
 
 def test_cells_outside_the_field_are_never_treated():
-    found = decide_on(SprayConfig(), [[100, 0, 0]], None, [[1, 0.5, 0]])
-    assert found.treated.tolist() == [[True, True, False]]
+    found = decide_on(SprayConfig(), [[100, 0, 0, 0, 0, 100]], None, [[1, 0.5, 0, 1, 1, 0]])
+    assert found.treated.tolist() == [[True, True, False, False, False, False]]
+    assert found.triggered.sum() == 1
 
 
 @pytest.mark.parametrize(
