@@ -34,6 +34,7 @@ class Config:
 
     Attributes:
         model: Name of a shipped model or path of a model directory.
+        backend: What runs it: auto, openvino-bf16, openvino-f32, torch-cpu or torch-cuda.
         ortho: How the orthomosaic is read.
         segment: How it is cut and fed to the network.
         plants: What counts as a plant and as a weed patch.
@@ -44,6 +45,7 @@ class Config:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     model: str = "default"
+    backend: str = "auto"
     ortho: OrthoConfig = field(default_factory=OrthoConfig)
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     plants: PlantConfig = field(default_factory=PlantConfig)

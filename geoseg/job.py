@@ -120,7 +120,7 @@ def inspect(ortho: str | Path, *, boundary: str | Path | None = None, config: Co
     from geoseg.preflight import estimate, from_error, preflight
 
     config = config or Config()
-    segmenter = _load(config.model)
+    segmenter = _load(config)
     card = segmenter.card
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeosegWarning)  # the findings say the same
@@ -149,7 +149,7 @@ def _segment(
 ) -> None:
     if fresh:
         directory.clear()
-    segmenter = model or _load(config.model)
+    segmenter = model or _load(config)
     card = segmenter.card
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", GeosegWarning)
@@ -159,7 +159,7 @@ def _segment(
     parts = {
         "geoseg": __version__,
         "ortho": _identity(str(ortho)) | {"bands": source.bands, "value_max": source.value_max},
-        "model": _model_identity(card),
+        "model": _model_identity(card) | {"backend": getattr(segmenter, "backend", "custom")},
         "grid": {"shape": list(grid.shape), "transform": list(grid.affine)[:6], "crs": str(grid.crs)},
         "boundary": hashlib.sha256(shapely.to_wkb(field)).hexdigest(),
         "tiling": tiling_for(card, config.segment).model_dump(),
@@ -350,10 +350,10 @@ def _model_identity(card: ModelCard) -> dict[str, Any]:
     return {"name": card.name, "version": card.version, "sha256": card.weights_sha256}
 
 
-def _load(name: str) -> Segmenter:
+def _load(config: Config) -> Segmenter:
     from geoseg.models import load  # brings torch, which no other stage needs
 
-    return load(name)
+    return load(config.model, config.backend)
 
 
 def _block_px(card: ModelCard, config: Config) -> int:

@@ -91,6 +91,7 @@ class ModelCard(_Part):
         attribution: One line for each source of data or weights.
         training: Free facts about how the model was made, for people and for `geoseg models`.
         scores: Measured scores by data set, on data that was not used for training or choosing.
+        parity: Share of validation pixels that get the same class as with torch in 32 bits, by backend.
         limits: What the model is known not to do.
         weights_sha256: Hash of ``weights.safetensors``; checked on loading.
     """
@@ -110,6 +111,7 @@ class ModelCard(_Part):
     attribution: tuple[str, ...] = ()
     training: dict[str, Any] = {}
     scores: dict[str, Any] = {}
+    parity: dict[str, float] = {}
     limits: tuple[str, ...] = ()
     weights_sha256: str | None = None
 

@@ -16,9 +16,12 @@ from geoseg.errors import ModelError
 from geoseg.models.card import CARD, ModelCard, Segmenter, model_folder
 from geoseg.models.zoo import build
 
-__all__ = ["WEIGHTS", "TorchSegmenter", "load", "load_module", "pick_device", "save"]
+__all__ = ["BACKENDS", "MIN_PARITY", "WEIGHTS", "TorchSegmenter", "load", "load_module", "pick_device", "save"]
 
 WEIGHTS = "weights.safetensors"
+MIN_PARITY = {"openvino-f32": 0.999, "openvino-bf16": 0.995}
+"""Least share of pixels with the same class as torch in 32 bits, for a backend to be chosen by itself."""
+BACKENDS = ("auto", *MIN_PARITY, "torch-cpu", "torch-cuda")
 
 
 class TorchSegmenter:
@@ -28,6 +31,7 @@ class TorchSegmenter:
         card: What it needs and promises.
         module: The network in evaluation mode, on `device`.
         device: Where it runs.
+        backend: Name of the backend, with the device.
     """
 
     def __init__(self, card: ModelCard, module: nn.Module, device: str | torch.device = "cpu") -> None:
@@ -40,6 +44,7 @@ class TorchSegmenter:
         """
         self.card = card
         self.device = torch.device(device)
+        self.backend = f"torch-{self.device.type}"
         self.module = module.eval().to(self.device, memory_format=torch.channels_last)
         self._mean = torch.tensor(card.mean, device=self.device).view(1, -1, 1, 1)
         self._std = torch.tensor(card.std, device=self.device).view(1, -1, 1, 1)
@@ -55,34 +60,50 @@ class TorchSegmenter:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of a name; ``auto`` is the GPU where there is one.
+    """The torch device of a name; ``auto`` is the GPU where there is one.
 
     Raises:
         ModelError: If the device is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ModelError(f"device {name!r} is not known; expected auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError("no CUDA device was found; pass --device cpu")
-    return device
+    if name not in ("cpu", "cuda"):
+        raise ModelError(f"device {name!r} is not known; expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModelError("no CUDA device was found; expected auto or cpu")
+    return torch.device(name)
 
 
-def load(name: str | Path = "default", device: str = "auto") -> Segmenter:
+def load(name: str | Path = "default", backend: str = "auto") -> Segmenter:
     """The segmenter of a shipped model or of a model directory.
 
     Args:
         name: Name of a shipped model, or path of a directory with a card.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        backend: One of `BACKENDS`. ``auto`` takes the GPU where there is one, else the fastest OpenVINO precision whose
+            parity on the card is high enough, else torch.
 
     Raises:
-        ModelError: If there is no such model, or card and weights do not fit.
+        ModelError: If there is no such model or backend, or card and weights do not fit.
     """
+    if backend not in BACKENDS:
+        raise ModelError(f"backend {backend!r} is not known; expected one of {', '.join(BACKENDS)}")
     card, module = load_module(name)
-    return TorchSegmenter(card, module, pick_device(device))
+    if backend == "auto":
+        backend = "torch-cuda" if torch.cuda.is_available() else _best_on_cpu(card)
+    if backend.startswith("torch-"):
+        return TorchSegmenter(card, module, pick_device(backend.removeprefix("torch-")))
+    from geoseg.models.openvino import OpenvinoSegmenter
+
+    return OpenvinoSegmenter(card, module, backend.removeprefix("openvino-"))
+
+
+def _best_on_cpu(card: ModelCard) -> str:
+    if not card.parity:
+        return "torch-cpu"
+    from geoseg.models.openvino import precisions
+
+    names = (f"openvino-{precision}" for precision in precisions())
+    return next((name for name in names if card.parity.get(name, 0) >= MIN_PARITY[name]), "torch-cpu")
 
 
 def load_module(name: str | Path) -> tuple[ModelCard, nn.Module]:
