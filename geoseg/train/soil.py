@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["COARSE", "enlarge", "illumination", "row_frame", "soil", "sun_shift"]
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 COARSE = 4
 """Pixels per cell of the coarse grid."""
@@ -87,13 +88,42 @@ def _clods(spec: FieldSpec, size: int, rng: np.random.Generator) -> Floats:
         count = int(share * spec.clods * size * size / (np.pi * radius * radius)) + 1
         for scale in (0.75, 1.0, 1.3):
             height = np.maximum(height, _bumps(size, radius * scale, count // 3 + 1, rng))
-    height += 0.3 * ndimage.gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), 0.7, mode="wrap")
-    height = ndimage.gaussian_filter(height, 0.5 + spec.blur_px, mode="wrap")
-    down, right = sun_shift(spec)
-    lit = down * ndimage.sobel(height, 0, mode="wrap") + right * ndimage.sobel(height, 1, mode="wrap")
+    height = _crumple(height, 0.006 / spec.gsd_m, rng)
+    rough = _rough(size, 0.03 / spec.gsd_m, rng)
+    height = ndimage.gaussian_filter(height, 0.4 + spec.blur_px, mode="wrap")
+    rough = ndimage.gaussian_filter(rough, 0.3 + spec.blur_px, mode="wrap")
     hollow = height - ndimage.gaussian_filter(height, 0.012 / spec.gsd_m, mode="wrap")
-    lit = lit / lit.std() * (0.45 + 0.55 * spec.shadow)
-    return np.asarray(_unit(np.tanh(lit / 1.6) * 1.3 + 0.9 * hollow / hollow.std()), np.float32)
+    cloddy = min(1.5, spec.clods)
+    lit = 0.9 * cloddy * _unit(_slope(height, spec)) + 0.9 * _unit(_slope(rough, spec))
+    return _unit(
+        1.3 * np.tanh(lit / 1.8) * (0.5 + 0.5 * spec.shadow) + 0.65 * cloddy * _unit(hollow) + 0.45 * _unit(rough)
+    )
+
+
+def _slope(height: Floats, spec: FieldSpec) -> Floats:
+    """How much the ground faces the sun."""
+    down, right = sun_shift(spec)
+    facing = down * ndimage.sobel(height, 0, mode="wrap") + right * ndimage.sobel(height, 1, mode="wrap")
+    return np.asarray(facing, np.float32)
+
+
+def _crumple(layer: Floats, amount_px: float, rng: np.random.Generator) -> Floats:
+    """A seamless layer with every pixel shifted a little, so that nothing round stays round."""
+    at = np.indices(layer.shape, np.float32)
+    for axis in (0, 1):
+        for sigma in (1.2 * amount_px, 0.5 * amount_px):
+            white = rng.standard_normal(layer.shape, dtype=np.float32)
+            shift = ndimage.gaussian_filter(white, max(0.6, sigma), mode="wrap")
+            at[axis] += shift / shift.std() * np.float32(min(0.4 * sigma, 3.0))
+    return np.asarray(ndimage.map_coordinates(layer, at, order=1, mode="grid-wrap"), np.float32)
+
+
+def _rough(size: int, longest_px: float, rng: np.random.Generator) -> Floats:
+    """(size, size) seamless heights of broken ground: every scale up to the longest, the shorter the lower."""
+    spectrum = np.fft.rfft2(rng.standard_normal((size, size), dtype=np.float32))
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    spectrum *= np.maximum(frequency, 1 / longest_px) ** -1.5 * (frequency > 0.5 / longest_px)
+    return np.asarray(np.fft.irfft2(spectrum, s=(size, size)), np.float32)
 
 
 def _bumps(size: int, radius: float, count: int, rng: np.random.Generator) -> Floats:
@@ -122,28 +152,36 @@ def _bumps(size: int, radius: float, count: int, rng: np.random.Generator) -> Fl
 
 
 def _cracks(spec: FieldSpec, size: int, rng: np.random.Generator) -> Floats:
-    """(size, size) seamless crust: plates of different tone with dark cracks between them, about -3..1."""
+    """(size, size) seamless crust: plates of different tone with dark cracks between and within them."""
+    coarse, tone = _plates(size, 0.13 / spec.gsd_m, rng)
+    fine, shade = _plates(size, 0.05 / spec.gsd_m, rng)
+    gaping = ndimage.gaussian_filter(rng.standard_normal((size, size)), 0.05 / spec.gsd_m, mode="wrap")
+    gaping = np.clip(0.5 + 0.6 * gaping / gaping.std(), 0, 1.6)
+    crust = 0.28 * tone + 0.22 * shade
+    for gap, width_m, depth in ((coarse, 0.0052 * gaping, 3.4), (fine, 0.0024 * gaping, 1.7)):
+        width = np.maximum(width_m / spec.gsd_m, 0.02)
+        crust -= depth * np.clip(1.2 * (1 - gap / np.maximum(width, 1.1)), 0, 1) * np.clip(width, 0, 1)
+        crust -= 0.10 * depth * np.exp(-gap / np.maximum(1.5, 2.5 * width)) * np.minimum(gaping, 1)
+    return ndimage.gaussian_filter(np.asarray(crust, np.float32), 0.25 + spec.blur_px / 2, mode="wrap")
+
+
+def _plates(size: int, plate_px: float, rng: np.random.Generator) -> tuple[Doubles, Doubles]:
+    """Distance to the nearest border between plates in pixels, and a tone per plate; both (size, size), seamless."""
     half = size // 2
-    plate = 0.055 / spec.gsd_m / 2
+    plate = plate_px / 2
     points = rng.uniform(0, half, (max(4, int((half / plate) ** 2)), 2))
     grid = np.stack(np.mgrid[0:half, 0:half], axis=-1).astype(np.float64)
-    for sigma, amount in ((1.0, 0.14), (plate * 0.25, 0.35)):
+    for sigma, amount in ((0.8, 0.35), (2.0, 0.7), (plate * 0.25, 0.10 * plate)):
         for axis in (0, 1):
             warp = ndimage.gaussian_filter(rng.standard_normal((half, half)), sigma, mode="wrap")
-            grid[..., axis] += warp / warp.std() * plate * amount * 0.6
+            grid[..., axis] += warp / warp.std() * amount
     distance, nearest = cKDTree(points, boxsize=half).query(np.mod(grid, half).reshape(-1, 2), k=2)
-    gap = (distance[:, 1] - distance[:, 0]).reshape(half, half)
-    tone = rng.normal(0, 0.35, len(points))[nearest[:, 0]].reshape(half, half)
-    gap, tone = (_double(ndimage.gaussian_filter(layer, 0.6, mode="wrap")) for layer in (2 * gap, tone))
-    open_ = ndimage.gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), plate * 0.8, mode="wrap")
-    width = np.clip(0.75 + 0.8 * open_ / open_.std(), 0.12, 2.4) * (0.0065 / spec.gsd_m)
-    crack = np.clip(1.3 * (1 - gap / np.maximum(width, 0.05)), 0, 1) * np.clip(0.25 + 0.4 * width, 0, 1)
-    rim = np.exp(-gap / (0.006 / spec.gsd_m))
-    crust = tone - 0.35 * rim - 3.2 * crack
-    return ndimage.gaussian_filter(np.asarray(crust, np.float32), 0.35 + spec.blur_px / 2, mode="wrap")
+    gap = (distance[:, 1] - distance[:, 0]).reshape(half, half)  # per pixel of the half-size grid: both sides count
+    tone = rng.standard_normal(len(points))[nearest[:, 0]].reshape(half, half)
+    return _double(gap), _double(ndimage.gaussian_filter(tone, 0.7, mode="wrap"))
 
 
-def _double(layer: NDArray[np.float64]) -> NDArray[np.float64]:
+def _double(layer: Doubles) -> Doubles:
     """A seamless layer at twice the resolution."""
     for axis in (0, 1):
         middle = 0.5 * (layer + np.roll(layer, -1, axis))
@@ -155,7 +193,8 @@ def _double(layer: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _unit(layer: Floats) -> Floats:
-    return np.asarray((layer - layer.mean()) / layer.std(), np.float32)
+    """Shifted and scaled to mean 0 and standard deviation 1; nothing but zeros where it is flat."""
+    return np.asarray((layer - layer.mean()) / max(float(layer.std()), 1e-6), np.float32)
 
 
 def _relief(spec: FieldSpec, rng: np.random.Generator) -> tuple[Floats, Floats]:

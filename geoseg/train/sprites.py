@@ -26,9 +26,9 @@ WEEDS = ("seedling", "rosette", "grass", "bushy", "sprawling")
 _STEP = 1.18  # ratio between neighbouring sizes in the library
 _VARIANTS = 8  # pictures per kind and size; eight turns and mirrorings of each come on top
 _COLOURS = {
-    "potato": (96, 132, 70),
-    "beet": (100, 146, 72),
-    "maize": (82, 128, 80),
+    "potato": (106, 138, 78),
+    "beet": (106, 146, 78),
+    "maize": (86, 128, 84),
     "seedling": (106, 132, 78),
     "rosette": (104, 124, 76),
     "grass": (100, 130, 76),
@@ -96,11 +96,15 @@ class _Leaf:
 class _Canvas:
     """Leaves painted one over the other on a square of `size` pixels."""
 
-    def __init__(self, size: int, colour: Floats) -> None:
+    def __init__(self, size: int, colour: Floats, rng: np.random.Generator) -> None:
         self.rgb: Floats = np.empty((size, size, 3), np.float32)
         self.rgb[:] = colour * 0.5
         self.alpha: Floats = np.zeros((size, size), np.float32)
         self.colour = colour
+        crinkle = rng.standard_normal((size, size), dtype=np.float32)
+        self.crinkle: Floats = 0.17 * ndimage.gaussian_filter(crinkle, 1.0) + 0.45 * ndimage.gaussian_filter(
+            crinkle, 3.5
+        )
 
     def paint(self, leaf: _Leaf, lit: float) -> None:
         """Paint a leaf.
@@ -129,7 +133,7 @@ class _Canvas:
         tone = 0.80 + 0.30 * inside + 0.13 * lit * np.clip(side, -1, 1) - 0.10 * np.clip(side * side, 0, 1)
         tone += leaf.rib * np.exp(-((across / np.float32(0.5 + 0.07 * leaf.width)) ** 2))
         tone += 0.05 * np.sin(40 * inside - 5 * abs(side))
-        tone *= leaf.gain
+        tone *= leaf.gain * (1 + self.crinkle[rows, cols])
         warm = np.stack([0.90 + 0.12 * inside, np.ones_like(inside), 0.96 + 0.04 * inside], axis=-1)
         rgb *= (1 - dark * (1 - cover))[..., None]
         rgb += cover[..., None] * (self.colour * tone[..., None] * warm - rgb)
@@ -307,7 +311,7 @@ def draw(kind: str, diameter_px: float, blur_px: float, rng: np.random.Generator
     colour = np.array(_COLOURS[kind], np.float32) * np.exp(rng.normal(0, (0.05, 0.03, 0.05))).astype(np.float32)
     radius = diameter_px / 2
     size = 2 * int(np.ceil(radius * 1.25 + 2 + 2 * blur_px)) + 1
-    canvas = _Canvas(fine * size, colour)
+    canvas = _Canvas(fine * size, colour, rng)
     light = rng.uniform(0, 2 * np.pi)
     for leaf in _DRAW[kind](radius * fine, rng):
         wide_enough = replace(leaf, width=max(leaf.width, _THINNEST_PX * fine))

@@ -47,6 +47,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "cracks": (0, 2),
     "ridges": (0, 2),
     "track_every": (0, 1000),
+    "litter": (0, 5),
     "sun_azimuth_deg": (-360, 360),
     "shadow": (0, 1),
     "shade_share": (0, 1),
@@ -82,6 +83,7 @@ class FieldSpec:
         cracks: How crusted and cracked the soil is, 1 is much.
         ridges: Height of the ridges that the crop stands on, 0 flat.
         track_every: Every how many rows a wheel has run between them; 0 never.
+        litter: Stones and straw on the ground, 1 is average.
         sun_azimuth_deg: Where the sun stands, degrees clockwise from north.
         shadow: Strength of the shadows, 0 overcast.
         shade_share: Share of the field in the shadow of something tall.
@@ -114,6 +116,7 @@ class FieldSpec:
     cracks: float = 0.8
     ridges: float = 0.8
     track_every: int = 5
+    litter: float = 1.0
     sun_azimuth_deg: float = 150.0
     shadow: float = 0.5
     shade_share: float = 0.0
@@ -205,12 +208,13 @@ def random_spec(seed: int, height_px: int = 1024, width_px: int = 1024, *, margi
         cracks=float(max(0.0, rng.uniform(-0.7, 1.1))),
         ridges=float(rng.uniform(0.3, 1.1) if crop == "potato" else rng.uniform(0, 0.35)),
         track_every=int(rng.integers(0, 8)),
+        litter=float(rng.uniform(0, 2)),
         sun_azimuth_deg=float(rng.uniform(0, 360)),
         shadow=sun,
         shade_share=float(rng.uniform(0, 0.5) if rng.random() < 0.15 else 0.0),
         blur_px=float(rng.uniform(0.35, 1.1)),
         noise=float(rng.uniform(0.5, 4)),
-        white_balance=tuple(float(gain) for gain in np.exp(rng.normal(0, 0.07, 3)) * rng.uniform(0.85, 1.15)),  # type: ignore[arg-type]
+        white_balance=tuple(float(gain) for gain in np.exp(rng.normal(0, 0.03, 3)) * rng.uniform(0.88, 1.12)),  # type: ignore[arg-type]
         margin_share=margin_share,
     )
 
@@ -326,10 +330,10 @@ def _lay(
 def _litter(canvas: NDArray[np.uint8], spec: FieldSpec, library: SpriteLibrary, rng: np.random.Generator) -> None:
     """Throw stones and straw on the soil."""
     area_m2 = spec.height_px * spec.width_px * spec.gsd_m**2
-    bright = (np.array(spec.soil_rgb) / (131, 117, 90)).astype(np.float32)
+    bright = np.float32(sum(spec.soil_rgb) / 338)
     down, right = sun_shift(spec)
     for kind, per_m2, size_m, spread in (("stone", 22.0, 0.011, 0.45), ("straw", 9.0, 0.030, 0.6)):
-        count = int(rng.poisson(per_m2 * rng.uniform(0.3, 1.5) * area_m2))
+        count = int(rng.poisson(per_m2 * spec.litter * area_m2))
         rows, cols = rng.integers(0, spec.height_px, count), rng.integers(0, spec.width_px, count)
         sizes = np.clip(size_m / spec.gsd_m * np.exp(rng.normal(0, spread, count)), 2.0, 60.0)
         choices = rng.integers(0, 1 << 30, count)
