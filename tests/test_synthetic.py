@@ -10,8 +10,9 @@ from scipy import ndimage
 
 from geoseg.errors import InputError
 from geoseg.legend import CROP, NODATA, SOIL, WEED
+from geoseg.train.leaves import CROPS, WEEDS
 from geoseg.train.planting import plant
-from geoseg.train.sprites import CROPS, WEEDS, SpriteLibrary
+from geoseg.train.sprites import SpriteLibrary
 from geoseg.train.synthetic import FieldSpec, SyntheticField, random_spec, render, write
 
 SMALL = FieldSpec(seed=3, height_px=600, width_px=900, margin_share=0.08, weeds_per_m2=12)

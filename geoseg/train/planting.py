@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from geoseg.legend import CROP, WEED
-from geoseg.train.soil import row_frame
-from geoseg.train.sprites import WEEDS
-
-if TYPE_CHECKING:
-    from geoseg.train.synthetic import FieldSpec
+from geoseg.train.fieldspec import FieldSpec, row_frame
+from geoseg.train.leaves import WEEDS
 
 __all__ = ["Planting", "plant"]
 
