@@ -1,8 +1,9 @@
 """The input raster: opened, understood and checked once, then read window by window on the working grid.
 
-Reading order: `bands` (which bands, what scale), `ground` (metres, CRS, working grid), `boundary` (the field),
-`source` (the file as GDAL sees it), `warp` (the file on another grid), `reader` (pixels as a model wants them) and
-`orthomosaic`, where they meet. Importing this package does not import rasterio.
+Reading order: `bands` (which bands, what scale), `ground` (metres, CRS, working grid), `place` (where the file lies),
+`boundary` (the field), `source` (the file as GDAL sees it), `facts` (what it says about itself), `warp` (the file on
+another grid), `reader` (pixels as a model wants them) and `orthomosaic`, where they meet. Importing this package does
+not import rasterio.
 """
 
 from __future__ import annotations

@@ -11,34 +11,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyproj
-from affine import Affine
 from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon
 
 from geoseg.errors import GeosegWarning, OrthoError
 from geoseg.ortho import boundary as boundaries
 from geoseg.ortho.bands import FULL_SCALE, check_exposure, choose_bands
-from geoseg.ortho.ground import (
-    GsdLimits,
-    check_gsd,
-    code_crs,
-    fit_gcps,
-    nominal_geobox,
-    pixel_size,
-    scaled,
-    working_grid,
-)
+from geoseg.ortho.ground import GsdLimits, check_gsd, pixel_size, scaled, working_grid
+from geoseg.ortho.place import place
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from geoseg.ortho.facts import Layout
     from geoseg.ortho.reader import Reader
-    from geoseg.ortho.source import Layout
 
 __all__ = ["Ortho", "OrthoConfig"]
 
 _OUTLINE_PX = 2048
-_IDENTITIES = (Affine(1, 0, 0, 0, 1, 0), Affine(1, 0, 0, 0, -1, 0))
 
 
 @dataclass(frozen=True)
@@ -106,7 +96,8 @@ class Ortho:
             OrthoError: If it cannot be opened, is cut off, lacks bands, CRS or georeference, or its numbers do not fit
                 their scale.
         """
-        from geoseg.ortho.source import Source, band_facts, check_complete, environment, open_dataset, short_name
+        from geoseg.ortho.facts import band_facts, check_complete
+        from geoseg.ortho.source import Source, environment, open_dataset, short_name
 
         config = OrthoConfig() if config is None else config
         text = os.fspath(path)
@@ -116,7 +107,7 @@ class Ortho:
         with environment(), open_dataset(text) as dataset:
             facts = band_facts(dataset)
             bands = choose_bands(name, facts, config.bands, band_names)
-            geobox, nominal = _place(dataset, name, config)
+            geobox, nominal = place(dataset, name, config.crs, config.gsd_m)
             check_complete(dataset, text)
         dtype = facts[bands[0] - 1].dtype
         with Source(text, bands) as source:
@@ -140,7 +131,7 @@ class Ortho:
 
     def layout(self) -> Layout:
         """How the file is stored: blocks, overviews, compression, size."""
-        from geoseg.ortho.source import layout
+        from geoseg.ortho.facts import layout
 
         return layout(self.path)
 
@@ -227,64 +218,6 @@ class Ortho:
         coarse = scaled(self.geobox.affine, cols / valid.shape[1], rows / valid.shape[0])
         native = self.geobox.crs.proj if self.geobox.crs is not None else crs
         return boundaries.outline(valid, coarse, native, crs)
-
-
-def _place(dataset: Any, name: str, config: OrthoConfig) -> tuple[GeoBox, bool]:
-    """The file's GeoBox, and whether its place is invented."""
-    crs, gcp_crs = _earth_crs(dataset.crs), _earth_crs(dataset.gcps[1])
-    given = _given_crs(config.crs)
-    gcps = dataset.gcps[0]
-    known = crs or gcp_crs
-    if known is not None and given is not None and not known.equals(given, ignore_axis_order=True):
-        raise OrthoError(f"{name} has its own CRS, {known.name}; leave out --crs {config.crs}, or correct the file")
-    shape = (int(dataset.height), int(dataset.width))
-    if dataset.transform in _IDENTITIES and not gcps:
-        if dataset.rpcs is not None:
-            raise OrthoError(f"{name} is placed by RPCs, so it is no orthomosaic; rectify it first with gdalwarp -rpc")
-        if config.gsd_m is None:
-            raise OrthoError(
-                f"{name} has no georeference; pass --gsd with its metres per pixel (for example --gsd 0.005), "
-                "and --crs if its UTM zone is known"
-            )
-        if not config.gsd_m > 0:
-            raise OrthoError(f"--gsd is {config.gsd_m}; expected metres per pixel, above 0")
-        return nominal_geobox(shape, float(config.gsd_m), known or given), True
-    if config.gsd_m is not None:
-        raise OrthoError(f"{name} has a georeference of its own; leave out --gsd {config.gsd_m}, or correct the file")
-    known = known or given
-    if known is None:
-        raise OrthoError(f"{name} has no CRS; pass --crs, for example --crs EPSG:32632")
-    if dataset.transform in _IDENTITIES:
-        pixels = [(point.col, point.row) for point in gcps]
-        return fit_gcps(name, shape, known, pixels, np.array([(point.x, point.y) for point in gcps])), False
-    return GeoBox(shape, dataset.transform, code_crs(known)), False
-
-
-def _earth_crs(crs: Any) -> pyproj.CRS | None:
-    """The horizontal CRS of a dataset; None for none, and for local CRSs that are not tied to the earth."""
-    if not crs:
-        return None
-    return _horizontal(pyproj.CRS.from_wkt(crs.to_wkt()))
-
-
-def _given_crs(text: str | None) -> pyproj.CRS | None:
-    if text is None:
-        return None
-    try:
-        crs = _horizontal(pyproj.CRS.from_user_input(text))
-    except pyproj.exceptions.CRSError as error:
-        raise OrthoError(f"--crs {text} is not a CRS; expected something like EPSG:32632") from error
-    if crs is None:
-        raise OrthoError(f"--crs {text} is not tied to the earth; expected something like EPSG:32632")
-    return crs
-
-
-def _horizontal(crs: pyproj.CRS) -> pyproj.CRS | None:
-    if crs.is_compound:
-        return _horizontal(crs.sub_crs_list[0])
-    if crs.is_bound and crs.source_crs is not None:
-        return _horizontal(crs.source_crs)
-    return crs.to_2d() if crs.is_projected or crs.is_geographic else None
 
 
 def _sample(source: Any) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,20 +19,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import OrthoError
-from geoseg.ortho.bands import BandFacts
 from geoseg.windows import Rect
 
-__all__ = [
-    "CACHE_MB",
-    "Layout",
-    "Source",
-    "band_facts",
-    "check_complete",
-    "environment",
-    "layout",
-    "open_dataset",
-    "short_name",
-]
+__all__ = ["CACHE_MB", "Source", "environment", "open_dataset", "read_pixels", "short_name"]
 
 CACHE_MB = 256
 """GDAL's block cache, for the whole process."""
@@ -64,75 +52,6 @@ def open_dataset(path: str, level: int | None = None) -> Any:
         if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
             raise OrthoError(f"there is no file {path}") from None
         raise OrthoError(f"{short_name(path)} cannot be opened as a raster: {_one_line(error)}") from error
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a file is stored.
-
-    Attributes:
-        driver: GDAL's name of the format.
-        block: (height, width) of what is decoded at once.
-        overviews: Factors of the overviews.
-        compression: Name, or "none".
-        size_bytes: Size of the file; None if it is no plain file.
-    """
-
-    driver: str
-    block: tuple[int, int]
-    overviews: tuple[int, ...]
-    compression: str
-    size_bytes: int | None
-
-
-def layout(path: str) -> Layout:
-    """How the file is stored.
-
-    Raises:
-        OrthoError: If it cannot be opened.
-    """
-    with environment(), open_dataset(path) as dataset:
-        plain = Path(path).is_file()
-        return Layout(
-            driver=str(dataset.driver),
-            block=tuple(dataset.block_shapes[0]),
-            overviews=tuple(dataset.overviews(1)),
-            compression=dataset.compression.name.lower() if dataset.compression else "none",
-            size_bytes=Path(path).stat().st_size if plain else None,
-        )
-
-
-def band_facts(dataset: Any) -> tuple[BandFacts, ...]:
-    """What the file says about each of its bands."""
-    return tuple(
-        BandFacts(
-            description=dataset.descriptions[band - 1] or "",
-            colour=dataset.colorinterp[band - 1].name.lower(),
-            dtype=dataset.dtypes[band - 1],
-            wavelength_nm=_wavelength(dataset, band),
-        )
-        for band in dataset.indexes
-    )
-
-
-def check_complete(dataset: Any, path: str) -> None:
-    """Refuse a file that is cut off, without decoding much.
-
-    TIFF: every block, of the overviews too, must end within the file; this is read from the directory alone. Any
-    format: the four corner pixels and the centre are decoded.
-
-    Raises:
-        OrthoError: If the file is cut off or damaged there.
-    """
-    if dataset.driver == "GTiff" and Path(path).is_file():
-        end, size = _last_byte(dataset), Path(path).stat().st_size
-        if end > size:
-            raise OrthoError(
-                f"{short_name(path)} is cut off: {size} bytes of at least {end}; copy or export the file again"
-            )
-    height, width = dataset.shape
-    for row, col in ((0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1), (height // 2, width // 2)):
-        _read(dataset, path, dataset.indexes, Rect(row, col, row + 1, col + 1))
 
 
 class Source:
@@ -177,7 +96,9 @@ class Source:
             OrthoError: If the file cannot be read there.
         """
         inside = rect.clip(self.shape)
-        values = _read(self.dataset, self.path, self.bands, inside) if self._needs_values and inside.size else None
+        values = (
+            read_pixels(self.dataset, self.path, self.bands, inside) if self._needs_values and inside.size else None
+        )
         return _pad(self._valid(inside, values), inside, rect)
 
     def read(self, rect: Rect) -> tuple[np.ndarray, np.ndarray]:
@@ -192,7 +113,7 @@ class Source:
         inside = rect.clip(self.shape)
         if inside.size == 0:
             return np.zeros((len(self.bands), *rect.shape), self.dtype), np.zeros(rect.shape, bool)
-        values = _read(self.dataset, self.path, self.bands, inside)
+        values = read_pixels(self.dataset, self.path, self.bands, inside)
         valid = self._valid(inside, values)
         if self.dtype.startswith("float"):
             values[:, ~valid] = 0
@@ -212,7 +133,7 @@ class Source:
         shape = max(1, round(self.shape[0] / shrink)), max(1, round(self.shape[1] / shrink))
         whole = Rect(0, 0, *self.shape)
         need = what == "both" or self._needs_values
-        values = _read(self.dataset, self.path, self.bands, whole, shape) if need else None
+        values = read_pixels(self.dataset, self.path, self.bands, whole, shape) if need else None
         valid = self._valid(whole, values, shape)
         return (values if what == "both" else None), valid
 
@@ -235,9 +156,9 @@ class Source:
         if rect.size == 0:
             return valid
         if self._alphas:
-            valid &= (_read(self.dataset, self.path, self._alphas, rect, shape) != 0).all(axis=0)
+            valid &= (read_pixels(self.dataset, self.path, self._alphas, rect, shape) != 0).all(axis=0)
         if self._masked:
-            valid &= _read(self.dataset, self.path, self.bands[:1], rect, shape, mask=True)[0] != 0
+            valid &= read_pixels(self.dataset, self.path, self.bands[:1], rect, shape, mask=True)[0] != 0
         if values is None:
             return valid
         floating = self.dtype.startswith("float")
@@ -264,7 +185,7 @@ def _ignore_missing_georeference() -> None:
         warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
-def _read(
+def read_pixels(
     dataset: Any,
     path: str,
     bands: Sequence[int],
@@ -272,6 +193,11 @@ def _read(
     shape: tuple[int, int] | None = None,
     mask: bool = False,
 ) -> np.ndarray:
+    """(C, H, W) digital numbers, or masks 0..255, of a rectangle inside the file, decimated to `shape` if given.
+
+    Raises:
+        OrthoError: If GDAL cannot read it; names the rectangle.
+    """
     window = RasterWindow(rect.col0, rect.row0, rect.col1 - rect.col0, rect.row1 - rect.row0)
     read = dataset.read_masks if mask else dataset.read
     out_shape = None if shape is None else (len(bands), *shape)
@@ -290,33 +216,6 @@ def _pad(values: np.ndarray, inside: Rect, rect: Rect) -> np.ndarray:
     if inside.size:
         out[(..., *inside.relative_to(rect).slices)] = values
     return out
-
-
-def _last_byte(dataset: Any) -> int:
-    bands = dataset.indexes if dataset.profile.get("interleave") == "band" else [1]
-    end = 0
-    for band in bands:
-        block_h, block_w = dataset.block_shapes[band - 1]
-        for row in range(-(-dataset.height // block_h)):
-            for col in range(-(-dataset.width // block_w)):
-                offset = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
-                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
-                if offset is not None and size is not None:
-                    end = max(end, int(offset) + int(size))
-    return end
-
-
-def _wavelength(dataset: Any, band: int) -> float | None:
-    imagery = dataset.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM")
-    plain = {key.lower(): value for key, value in dataset.tags(band).items()}
-    for text, unit in ((imagery, 1000.0), (plain.get("wavelength"), 1.0), (plain.get("centralwavelength"), 1.0)):
-        try:
-            value = float(text) * unit if text else 0.0
-        except ValueError:
-            continue
-        if value > 0:
-            return value if value > 10 else value * 1000.0
-    return None
 
 
 def _one_line(error: BaseException) -> str:
