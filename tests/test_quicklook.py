@@ -176,3 +176,7 @@ def test_the_legend_fits_on_the_figure() -> None:
     figure.canvas.draw()
     right = max(text.get_window_extent().x1 for text in figure.axes[-1].texts)
     assert right <= figure.bbox.x1
+
+
+def test_a_field_without_weeds_has_one_colour():
+    assert rate_colors([0.0, 0.0]) == {0.0: "#ececec"}

@@ -154,7 +154,7 @@ def rate_colors(rates: Sequence[float]) -> dict[float, str]:
     """
     positive = sorted({rate for rate in rates if rate > 0})
     ramp = mpl.colormaps["Blues"]
-    steps = np.linspace(0.45, 0.9, len(positive)) if len(positive) > 1 else [0.875]
+    steps = np.linspace(0.45, 0.9, len(positive)) if len(positive) != 1 else [0.875]
     colors = {0.0: "#ececec"}
     for rate, step in zip(positive, steps, strict=True):
         colors[rate] = mpl.colors.to_hex(ramp(float(step)))

@@ -51,7 +51,7 @@ def finding_lines(report: Mapping[str, Any]) -> Iterator[str]:
             yield f"{'':<24} -> {finding['remedy']}"
     if estimate := report["estimate"]:
         yield (
-            f"a run takes about {_duration(estimate['seconds'])} on this machine ({estimate['hectares']:.2f} ha, "
+            f"a run takes about {_duration(estimate['seconds'])} on this machine ({_area(estimate['hectares'])}, "
             f"{estimate['pixels'] / 1e6:.0f} Mpx), {estimate['memory_mb'] / 1000:.1f} GB of memory and "
             f"{estimate['disk_mb'] / 1000:.2f} GB of disk"
         )
