@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_job import ColourSegmenter, field  # noqa: F401 - a fixture
 
 from geoseg import job
 from geoseg.config import load_as, load_config
 from geoseg.train.fit import SetShare, TrainConfig, fit
 from geoseg.train.tiles import TileConfig, make_tiles
+from test_job import ColourSegmenter, field  # noqa: F401 - a fixture
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 JOBS = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("train_", "tiles_")))
