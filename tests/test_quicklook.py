@@ -20,7 +20,7 @@ from geoseg.report.figure import Key, Panel, compose, draw_polygons, nice_length
 from geoseg.report.quicklook import FAINTEST, _class_keys, _rate_keys, class_cover, cover_image, quicklook
 
 WEST, NORTH, CRS = 500_000.0, 5_500_000.0, "EPSG:32632"
-TREATED = (8, 81, 156)
+TREATED = (8, 80, 155)
 
 
 def write_field(folder: Path, shape: tuple[int, int], gsd_m: float) -> tuple[Path, Path, shapely.Polygon]:

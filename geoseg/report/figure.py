@@ -150,7 +150,7 @@ def rate_colors(rates: Sequence[float]) -> dict[float, str]:
 
     Example:
         >>> rate_colors([200.0, 0.0])
-        {0.0: '#ececec', 200.0: '#08519c'}
+        {0.0: '#ececec', 200.0: '#08509b'}
     """
     positive = sorted({rate for rate in rates if rate > 0})
     ramp = mpl.colormaps["Blues"]
