@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.export.coverage import coverage_union
 from geoseg.export.readback import Readback
 
 if TYPE_CHECKING:
@@ -113,9 +114,10 @@ def _check_geometry(found: Readback, polygons: NDArray[Any], field: Any) -> None
     if invalid.any():
         polygons = _repaired(found, polygons, invalid)
     area = float(shapely.area(polygons).sum())
-    shared = not invalid.any() and bool(shapely.coverage_is_valid(polygons))
-    union = shapely.coverage_union_all(polygons) if shared else shapely.union_all(polygons)
-    overlap = max(area - union.area, 0.0) if not shared else 0.0
+    whole = coverage_union(polygons)
+    shared = whole is not None
+    union: Any = whole if shared else shapely.union_all(polygons)
+    overlap = 0.0 if shared else max(area - union.area, 0.0)
     found.facts |= {"edges_shared": shared, "area_m2": area, "overlap_m2": overlap}
     if overlap > _SHIFT_M * union.length:
         found.error("overlap", f"polygons overlap by {overlap:.3f} m2; expected none")

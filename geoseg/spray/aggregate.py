@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["CellCounts", "aggregate", "raster_geobox"]
 
 WINDOW_PX = 2048
+_STRIP_ROWS = 256
 _BITS = 32
 _RARE = 0.1
 """Share of a window under which a class's pixels are placed one by one."""
@@ -75,8 +76,11 @@ def aggregate(
         field = _Field(boundary, raster.transform, raster.shape)
         for rect in blocks(raster.shape, window_px):
             pixels = _read(raster, rect, field)
-            if pixels is not None:
-                _count(pixels, rect, places, counts)
+            if pixels is None:
+                continue
+            for row in range(0, rect.shape[0], _STRIP_ROWS):
+                strip = Rect(rect.row0 + row, rect.col0, min(rect.row0 + row + _STRIP_ROWS, rect.row1), rect.col1)
+                _count(pixels[row : row + _STRIP_ROWS], strip, places, counts)
         pixel_area = abs(raster.transform.determinant)
     return CellCounts(counts[0], counts[1], counts[2], pixel_area)
 
