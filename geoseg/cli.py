@@ -19,7 +19,7 @@ from geoseg.errors import GeosegError, InputError
 
 if TYPE_CHECKING:
     from geoseg.config import Config
-    from geoseg.job import Run
+    from geoseg.results import Run
 
 __all__ = ["main"]
 
@@ -79,7 +79,7 @@ def _ortho_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(crs: str | None, gsd: float | None, force: bool, config: Config, **options: Any) -> Any:
         from dataclasses import replace
 
-        given = {"crs": crs, "gsd_m": gsd, "force": force or None}
+        given: dict[str, Any] = {"crs": crs, "gsd_m": gsd, "force": force or None}
         changes = {key: value for key, value in given.items() if value is not None}
         return command(config=replace(config, ortho=replace(config.ortho, **changes)), **options)
 
@@ -149,7 +149,7 @@ def prescribe(run_directory: Path, config: Config, as_json: bool, **machine: flo
     from geoseg import job
 
     names = {"heading": "heading_deg", "rate": "rate_l_ha", "section": "section_m"}
-    changes = {names[key]: value for key, value in machine.items() if value is not None}
+    changes: dict[str, Any] = {names[key]: value for key, value in machine.items() if value is not None}
     config = replace(config, spray=replace(config.spray, **changes))
     _print_run(job.prescribe(run_directory, config=config), as_json)
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import shapely
 from odc.geo.geobox import GeoBox
+from shapely import MultiPolygon, Polygon
 
 from geoseg import __version__
 from geoseg.config import Config, to_dict
@@ -170,7 +171,9 @@ def _segment(
         directory.record |= {"versions": _versions(), "inputs": parts, "config": to_dict(config)}
         stage.facts["warnings"] = [str(warning.message) for warning in caught]
         stage.facts["field"] = _field_facts(source, grid, field)
-        store = BlockStore(directory / "blocks", tuple(grid.shape), _block_px(card, config), parts)
+        store = BlockStore(
+            directory / "blocks", (int(grid.shape[0]), int(grid.shape[1])), _block_px(card, config), parts
+        )
         _predict_and_stitch(directory, stage, source, grid, field, segmenter, store, config)
     if not keep_blocks:
         store.remove()
@@ -181,7 +184,7 @@ def _predict_and_stitch(
     stage: Stage,
     source: Ortho,
     grid: GeoBox,
-    field: shapely.Geometry,
+    field: Polygon | MultiPolygon,
     segmenter: Segmenter,
     store: BlockStore,
     config: Config,
@@ -190,7 +193,7 @@ def _predict_and_stitch(
         stats = predict(lambda: source.reader(grid, field), segmenter, store, config.segment, progress.update)
     ledger = store.summary()
     tags = {"GEOSEG_MODEL": segmenter.card.name, "GEOSEG_KEY": store.key}
-    outputs = [directory / CLASSES, directory / CONFIDENCE]
+    outputs = directory / CLASSES, directory / CONFIDENCE
     counts = stitch(store, grid, *outputs, tags)
     area_px = abs(grid.affine.determinant)
     stage.facts["classes"] = {
@@ -320,7 +323,7 @@ def _summarise(directory: RunDirectory) -> dict[str, Any]:
     return summary
 
 
-def _field_facts(source: Ortho, grid: GeoBox, field: shapely.Geometry) -> dict[str, Any]:
+def _field_facts(source: Ortho, grid: GeoBox, field: Polygon | MultiPolygon) -> dict[str, Any]:
     return {
         "ortho": source.path,
         "ortho_gsd_m": source.gsd_m,

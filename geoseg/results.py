@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from geoseg.errors import InputError
 
@@ -36,7 +36,8 @@ class Run:
         """The class raster, lazily, (y, x) uint8 with its coordinates and CRS."""
         import rioxarray
 
-        return rioxarray.open_rasterio(self.path / CLASSES, chunks={"x": 2048, "y": 2048}).squeeze("band", drop=True)
+        opened = rioxarray.open_rasterio(self.path / CLASSES, chunks={"x": 2048, "y": 2048})
+        return cast("xr.DataArray", opened).squeeze("band", drop=True)
 
     def layer(self, name: str) -> gpd.GeoDataFrame:
         """A layer of ``field.gpkg``: boundary, plants, plant_outlines, weeds or prescription."""

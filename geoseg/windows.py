@@ -66,9 +66,7 @@ class Rect:
 
     def relative_to(self, other: Rect) -> Rect:
         """The same rectangle counted from the upper left corner of `other`."""
-        return Rect(
-            self.row0 - other.row0, self.col0 - other.col0, self.row1 - other.row0, self.col1 - other.col0
-        )
+        return Rect(self.row0 - other.row0, self.col0 - other.col0, self.row1 - other.row0, self.col1 - other.col0)
 
 
 @dataclass(frozen=True, order=True)

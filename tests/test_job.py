@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from fakes import fake_card
 from shapely.geometry import box
 
+from fakes import fake_card
 from geoseg import job
 from geoseg.config import load_config
 from geoseg.errors import ConfigError, IncompleteError, InputError, PrescriptionError
@@ -181,8 +181,9 @@ def test_changed_settings_between_runs_are_refused_while_work_is_unfinished(fiel
 
 
 def test_a_hole_in_the_ortho_is_an_error_and_not_soil(field, tmp_path, monkeypatch):
-    from geoseg.errors import OrthoError
     from geoseg.reader import Reader
+
+    from geoseg.errors import OrthoError
 
     read = Reader.read
 

@@ -8,9 +8,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from fakes import fake_card
 from safetensors.torch import save_file
 
+from fakes import fake_card
 from geoseg.errors import ModelError
 from geoseg.models import ModelCard, TorchSegmenter, load, save
 from geoseg.models.card import shipped_models

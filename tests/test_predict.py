@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import STRIDE, ArrayReader, LatticeSegmenter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fakes import STRIDE, ArrayReader, LatticeSegmenter
 from geoseg.errors import ConfigError
 from geoseg.segment.blocks import BlockStore
 from geoseg.segment.predict import SegmentConfig, classify, predict, tiling_for

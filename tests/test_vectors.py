@@ -196,7 +196,7 @@ def everything(path: str, **options: object) -> dict[int, tuple]:
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(rasters, st.integers(1, 20), st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_block_size_changes_nothing(values: np.ndarray, block_px: int, many: int, seed: int) -> None:
     confidence = np.random.default_rng(seed).integers(0, 101, values.shape).astype(np.uint8)
@@ -211,7 +211,7 @@ def test_block_size_changes_nothing(values: np.ndarray, block_px: int, many: int
         stream.STRIP_RUNS, outlines.MANY = before
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(rasters, st.integers(1, 20), st.integers(0, 2**32 - 1))
 def test_numbers_are_those_of_scipy(values: np.ndarray, block_px: int, seed: int) -> None:
     confidence = np.random.default_rng(seed).integers(0, 101, values.shape).astype(np.uint8)
@@ -400,7 +400,8 @@ def test_simplified_neighbours_keep_their_shared_edges(values: np.ndarray, trans
 
 
 def test_simplifying_takes_corners_and_little_area(fields: Path) -> None:
-    found = [g for batch in batches(fields / "potato" / "labels.tif") for g in batch.geometry]
+    first = next(batches(fields / "potato" / "labels.tif"))
+    found = first.geometry[:200]
     simple = simplify(found, 0.005)
     assert shapely.coverage_is_valid(simple)
     assert shapely.get_num_coordinates(simple).sum() < 0.5 * shapely.get_num_coordinates(found).sum()

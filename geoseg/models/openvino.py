@@ -94,6 +94,8 @@ class _Whole(nn.Module):
     def __init__(self, card: ModelCard, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1))
 

@@ -161,7 +161,8 @@ def _greedy(pairs: Iterable[tuple[float, int, int]]) -> int:
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    ratio: np.ndarray = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    return ratio
 
 
 def _rounded(value: float, digits: int) -> float | None:

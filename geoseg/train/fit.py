@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from geoseg.errors import ConfigError, LabelError
 from geoseg.legend import LEGEND, WEED
 from geoseg.models.card import ModelCard, Segmenter
-from geoseg.models.storage import TorchSegmenter, pick_device, save
+from geoseg.models.storage import TorchSegmenter, channels_last, pick_device, save
 from geoseg.models.zoo import build
 from geoseg.progress import bar
 from geoseg.segment.predict import classify
@@ -121,7 +121,7 @@ def fit(config: TrainConfig, out: Path) -> ModelCard:
     device = pick_device(config.device)
     sets = [[read_tile(Path(one.path), line) for line in read_index(Path(one.path))] for one in config.sets]
     crops = _Crops(sets, config, card)
-    network = _network(config, card).to(device, memory_format=torch.channels_last)
+    network = channels_last(_network(config, card), device)
     average = copy.deepcopy(network).eval()
     log: list[tuple[int, float]] = []
     optimizer, schedule = _optimizer(network, config)

@@ -115,7 +115,8 @@ def excess_green(image: np.ndarray) -> np.ndarray:
     """
     red, green, blue = image.astype(np.float32)
     total = red + green + blue
-    return np.divide(2 * green - red - blue, total, out=np.zeros_like(total), where=total > 0)
+    index: np.ndarray = np.divide(2 * green - red - blue, total, out=np.zeros_like(total), where=total > 0)
+    return index
 
 
 def make_tiles(config: TileConfig, out: Path) -> int:
