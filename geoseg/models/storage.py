@@ -61,7 +61,7 @@ class TorchSegmenter:
 
 def channels_last(module: nn.Module, device: torch.device) -> nn.Module:
     """The module on a device, in the memory layout in which convolutions are fastest."""
-    return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return module.to(device).to(memory_format=torch.channels_last)
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -119,8 +119,9 @@ def load_module(name: str | Path) -> tuple[ModelCard, nn.Module]:
     """
     folder = model_folder(name)
     card = ModelCard.read(folder / CARD)
-    module = build(card.architecture, card.params, len(card.bands), len(card.classes))
-    module.load_state_dict(_weights(folder / WEIGHTS, card, module.state_dict()))
+    with torch.device("meta"):  # shapes without memory: a card cannot ask for more than its weight file holds
+        module = build(card.architecture, card.params, len(card.bands), len(card.classes))
+    module.load_state_dict(_weights(folder / WEIGHTS, card, module.state_dict()), assign=True)
     return card, module.eval()
 
 

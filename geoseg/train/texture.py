@@ -99,7 +99,8 @@ def cracks(spec: FieldSpec, size: int, rng: np.random.Generator) -> Floats:
         width = np.maximum(width_m / spec.gsd_m, 0.02)
         crust -= depth * np.clip(1.3 * (1 - gap / np.maximum(width, 1.1)), 0, 1) * np.clip(width, 0, 1)
         crust -= 0.10 * depth * np.exp(-gap / np.maximum(1.5, 2.5 * width)) * np.minimum(gaping, 1)
-    return ndimage.gaussian_filter(np.asarray(crust, np.float32), 0.25 + spec.blur_px / 2, mode="wrap")
+    soft: Floats = ndimage.gaussian_filter(np.asarray(crust, np.float32), 0.25 + spec.blur_px / 2, mode="wrap")
+    return soft
 
 
 def _plates(size: int, plate_px: float, rng: np.random.Generator) -> tuple[Doubles, Doubles]:
@@ -107,7 +108,7 @@ def _plates(size: int, plate_px: float, rng: np.random.Generator) -> tuple[Doubl
     half = size // 2
     plate = plate_px / 2
     points = rng.uniform(0, half, (max(4, int((half / plate) ** 2)), 2))
-    grid = np.stack(np.mgrid[0:half, 0:half], axis=-1).astype(np.float64)
+    grid = np.stack(list(np.mgrid[0:half, 0:half]), axis=-1).astype(np.float64)
     for sigma, amount in ((0.8, 0.35), (2.0, 0.7), (plate * 0.25, 0.10 * plate)):
         for axis in (0, 1):
             warp = ndimage.gaussian_filter(rng.standard_normal((half, half)), sigma, mode="wrap")
