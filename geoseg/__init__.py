@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from geoseg.errors import GeosegError, GeosegWarning
     from geoseg.job import run
     from geoseg.legend import LEGEND
+    from geoseg.models import load as load_model
     from geoseg.models.card import ModelCard, Segmenter
     from geoseg.ortho import Ortho, OrthoConfig
     from geoseg.results import Run, open_run
@@ -43,6 +44,7 @@ __all__ = [
     "Segmenter",
     "__version__",
     "load_config",
+    "load_model",
     "open_run",
     "run",
 ]
@@ -58,10 +60,11 @@ _LAZY = {
     "Run": "geoseg.results",
     "Segmenter": "geoseg.models.card",
     "load_config": "geoseg.config",
+    "load_model": "geoseg.models:load",
     "open_run": "geoseg.results",
     "run": "geoseg.job",
 }
-"""Public name -> module that holds it."""
+"""Public name -> module that holds it, with its name there if that differs."""
 
 
 def __getattr__(name: str) -> Any:
@@ -72,7 +75,8 @@ def __getattr__(name: str) -> Any:
     """
     if name not in _LAZY:
         raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
+    module, _, there = _LAZY[name].partition(":")
+    value = getattr(import_module(module), there or name)
     globals()[name] = value
     return value
 
