@@ -179,7 +179,7 @@ def test_an_invented_position_is_refused_unless_forced(prescription, tmp_path):
 
 
 def test_an_unknown_profile_is_refused_with_those_there_are(prescription, tmp_path):
-    with pytest.raises(PrescriptionError, match="no export profile 'nobody'; the profiles are generic"):
+    with pytest.raises(PrescriptionError, match="no export profile 'nobody'; the profiles are generic, deere"):
         export.write(prescription, tmp_path, "nobody")
 
 
@@ -216,3 +216,25 @@ def test_every_limit_of_every_profile_has_its_evidence():
         assert profile.steps
         assert all(limit.evidence in "VDCPTI" and limit.source for limit in profile.limits.values())
         assert all(column.name.isascii() and len(column.name) <= 10 for column in profile.columns)
+
+
+@pytest.mark.parametrize("name", export.profile_names())
+def test_every_profile_writes_what_reads_back(prescription, tmp_path, name):
+    profile = export.read_profile(name)
+    files = export.write(prescription, tmp_path, name)
+    assert files[-1] == tmp_path / "README.txt"
+    report = export.check(tmp_path, prescription)
+    assert report.ok
+    assert sorted(file.path for file in report.files) == sorted(
+        f"{place}/SPRAY.shp".lstrip("/") for place in profile.folders
+    )
+    assert {path.parent.relative_to(tmp_path).as_posix() for path in files[:-1]} == {p or "." for p in profile.folders}
+
+
+def test_a_limit_of_bytes_is_refused(prescription, tmp_path, monkeypatch):
+    profile = export.read_profile("seedhawk")
+    tight = dataclasses.replace(profile, limits={"bytes": dataclasses.replace(profile.limits["bytes"], value=1000)})
+    monkeypatch.setattr(export, "read_profile", lambda name: tight)
+    with pytest.raises(PrescriptionError, match=r"bytes; .* takes 1,000; use wider sections"):
+        export.write(prescription, tmp_path, "seedhawk")
+    assert not list(tmp_path.iterdir())

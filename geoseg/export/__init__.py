@@ -54,7 +54,9 @@ def write(
 
     terminal, folder = read_profile(profile), Path(folder)
     writers = {"shapefile": write_shapefile}
-    files = writers[terminal.format](prescription, folder / terminal.folder, terminal, name)
+    files: list[Path] = []
+    for place in terminal.folders:
+        files += writers[terminal.format](prescription, folder / place, terminal, name)
     text = folder / "README.txt"
     text.write_text(readme(prescription, terminal, name), encoding="ascii", newline="")
     return [*files, text]

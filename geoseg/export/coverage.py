@@ -34,7 +34,7 @@ def coverage_union(polygons: NDArray[Any]) -> Any | None:
     if np.unique(edge).size < edge.size:
         return None
     outside = ~np.isin(edge, back)
-    lines = shapely.linestrings(np.stack([vertices[start[outside]], vertices[end[outside]]], axis=1))
+    lines: Any = shapely.linestrings(np.stack([vertices[start[outside]], vertices[end[outside]]], axis=1))
     union: Any = shapely.build_area(shapely.geometrycollections(lines))
     area = float(shapely.area(polygons).sum())
     length = float(shapely.length(lines).sum())

@@ -63,16 +63,16 @@ class Profile:
         name: Key in the table, and name of the folder in the run directory.
         title: For people.
         format: Name of the module in `geoseg.export` that writes it.
-        folder: Where the files lie below the export folder.
+        folders: Where the files lie below the export folder; a copy in each.
         columns: Attributes in order.
-        limits: By name: ``name_chars``, ``rates``, ``polygons``.
+        limits: By name: ``name_chars``, ``rates``, ``polygons``, ``bytes``.
         steps: How to load it.
     """
 
     name: str
     title: str
     format: str
-    folder: str
+    folders: tuple[str, ...]
     columns: tuple[Column, ...]
     limits: dict[str, Limit]
     steps: tuple[str, ...]
@@ -113,7 +113,7 @@ def _profile(name: str, row: dict[str, Any]) -> Profile:
         name=name,
         title=row["title"],
         format=row["format"],
-        folder=row["folder"],
+        folders=tuple(row["folders"]),
         columns=tuple(Column(**column) for column in row["columns"]),
         limits={key: Limit(**limit) for key, limit in row["limits"].items()},
         steps=tuple(row["steps"]),

@@ -47,6 +47,7 @@ def write_shapefile(prescription: Prescription, folder: Path, profile: Profile, 
     values = [(column, _values(zones, column)) for column in profile.columns]
     polygons = shapely.orient_polygons(to_lonlat(np.asarray(zones.geometry.values), zones.crs), exterior_cw=True)
     parts = {".prj": WGS84_PRJ.encode("ascii"), ".cpg": b"UTF-8"} | _parts(polygons, values)
+    _refuse_too_large(sum(len(part) for part in parts.values()), profile)
     folder.mkdir(parents=True, exist_ok=True)
     drafts = {part: folder / f".{name}.{os.getpid()}{part}" for part in _PARTS}
     try:
@@ -132,3 +133,12 @@ def _refuse_over_limit(prescription: Prescription, profile: Profile, name: str) 
                 f"the prescription has {found} {what}; {profile.title} takes {limit}; use wider sections or longer "
                 "cells, a larger buffer or a larger minimum spot"
             )
+
+
+def _refuse_too_large(size: int, profile: Profile) -> None:
+    limit = profile.limit("bytes")
+    if limit is not None and size > limit:
+        raise PrescriptionError(
+            f"the prescription has {size:,} bytes; {profile.title} takes {limit:,}; use wider sections or longer "
+            "cells, a larger buffer or a larger minimum spot"
+        )
