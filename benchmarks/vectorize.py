@@ -5,8 +5,6 @@
 Without a raster, or with --synthetic, made-up ones: blobs, speckle, and the worst cases (a checkerboard, a comb).
 """
 
-# ruff: noqa: T201 - a script that prints
-
 from __future__ import annotations
 
 import argparse

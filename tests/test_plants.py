@@ -118,10 +118,13 @@ def test_without_confidence_it_is_unknown(scene: tuple[Path, Path]) -> None:
 
 
 def test_the_smallest_area_is_met_whatever_the_pixel(tmp_path: Path) -> None:
-    """Three pixels of 0.0027 m squared are exactly the limit, although no float of this holds exactly."""
-    size = 0.0027
-    path = save(tmp_path / "c.tif", np.array([[1, 1, 1, 0, 1, 1]], np.uint8), transform=Affine.scale(size, -size))
-    stats = collect(path, None, PlantConfig(min_plant_m2=3 * size * size), Memory())
+    """Seven pixels of 5 mm are exactly the limit, although the limit over a pixel's area is a float above 7."""
+    size = 0.005
+    limit = 7 * size * size
+    assert limit / (size * size) > 7
+    values = np.array([[1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1]], np.uint8)
+    path = save(tmp_path / "classes.tif", values, transform=Affine.scale(size, -size))
+    stats = collect(path, None, PlantConfig(min_plant_m2=limit), Memory())
     assert (stats.plants.kept, stats.plants.dropped_small) == (1, 1)
 
 
