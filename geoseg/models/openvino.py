@@ -58,7 +58,8 @@ class OpenvinoSegmenter:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities (N, K, H, W) float32 of images (N, C, H, W), uint8 or float32 in 0..1."""
         compiled = self._compile(images.shape, images.dtype)
-        found: np.ndarray = compiled(np.ascontiguousarray(images), share_inputs=True, share_outputs=True)[0]
+        # Outputs are copied, because the next call writes into the same memory.
+        found: np.ndarray = compiled(np.ascontiguousarray(images), share_inputs=True)[0]
         return found
 
     def _compile(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> openvino.CompiledModel:

@@ -137,8 +137,13 @@ class UNet(nn.Module):
             bands: Number of input bands.
             classes: Number of classes.
             widths: Channels of the decoder at strides 8, 4, 2 and 1.
+
+        Raises:
+            ValueError: If there are not four positive widths.
         """
         super().__init__()
+        if len(widths) != 4 or min(widths) < 1:
+            raise ValueError(f"expected four positive widths, found {widths}")
         self.encoder = EfficientNetLite0(bands)
         at2, at4, at8, at16 = _ENCODER_CHANNELS
         self.decoders = nn.ModuleList(
