@@ -17,7 +17,7 @@ from rasterio.transform import from_origin
 
 from geoseg.legend import LEGEND
 from geoseg.report.figure import Key, Panel, compose, draw_polygons, nice_length, rate_colors
-from geoseg.report.quicklook import FAINTEST, _class_keys, _rate_keys, class_cover, cover_image, quicklook
+from geoseg.report.quicklook import FAINTEST, _class_keys, _headline, _rate_keys, class_cover, cover_image, quicklook
 
 WEST, NORTH, CRS = 500_000.0, 5_500_000.0, "EPSG:32632"
 TREATED = (8, 80, 155)
@@ -180,3 +180,10 @@ def test_the_legend_fits_on_the_figure() -> None:
 
 def test_a_field_without_weeds_has_one_colour():
     assert rate_colors([0.0, 0.0]) == {0.0: "#ececec"}
+
+
+def test_the_headline_says_what_is_known_in_fitting_units() -> None:
+    field = shapely.box(0, 0, 300, 200)
+    assert _headline({}, field) == "6 ha"
+    small = {"field_ha": 0.0448, "treated_ha": 0.0199, "litres": 4.0, "broadcast_litres": 9.0, "saved_percent": 55.55}
+    assert _headline(small, field) == "448 m²  ·  199 m² treated  ·  4 L instead of 9 L  ·  55.5 % saved"

@@ -196,9 +196,11 @@ def _draw_zones(
 
 
 def _headline(totals: Mapping[str, float], boundary: Polygon | MultiPolygon) -> str:
-    parts = [f"{totals.get('field_ha', boundary.area / 1e4):.3g} ha"]
+    field_ha = totals.get("field_ha", boundary.area / 1e4)
+    unit, scale = ("ha", 1.0) if field_ha >= 0.1 else ("m²", 1e4)
+    parts = [f"{field_ha * scale:.4g} {unit}"]
     if "treated_ha" in totals:
-        parts.append(f"{totals['treated_ha']:.3g} ha treated")
+        parts.append(f"{totals['treated_ha'] * scale:.4g} {unit} treated")
     if {"litres", "broadcast_litres"} <= totals.keys():
         parts.append(f"{totals['litres']:.4g} L instead of {totals['broadcast_litres']:.4g} L")
     if "saved_percent" in totals:
