@@ -146,6 +146,7 @@ def test_cells_outside_the_field_are_never_treated():
         ("min_spot_m2", -1.0),
         ("min_seen", 2.0),
         ("unseen", "maybe"),
+        ("holes", "maybe"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(field, value):

@@ -13,12 +13,12 @@ from geoseg.spray.zones import SLIVER_SHARE, partition
 from spray_helpers import EAST, NORTH, UTM, cell_polygons, fields_of_any_shape, rectangle
 
 
-def cut(field, cell, heading, seed=0, *, levels=2, density=0.3):
+def cut(field, cell, heading, seed=0, *, levels=2, density=0.3, split_holes=False):
     box = lattice(field, UTM, cell, heading)
     share, edge = field_share(field, box)
     rng = np.random.default_rng(seed)
     level = np.where(rng.random(box.shape) < density, rng.integers(2, levels + 1, box.shape), 1).astype(np.uint8)
-    polygons, found = partition(level, share, edge, box, field)
+    polygons, found = partition(level, share, edge, box, field, split_holes=split_holes)
     return box, share, level, polygons, found
 
 
@@ -120,3 +120,31 @@ def test_the_result_does_not_depend_on_where_the_field_begins():
     points = shapely.get_coordinates(field)[:-1]
     results = [cut(shapely.Polygon(np.roll(points, n, axis=0)), (0.5, 0.5), 20, 7)[3] for n in (0, 3, 11)]
     assert all(shapely.hausdorff_distance(results[0], other).max() < 1e-6 for other in results[1:])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    fields_of_any_shape(),
+    st.floats(0, 359.9),
+    st.sampled_from([0.4, 1.0, 2.5, 60.0]),
+    st.integers(0, 1000),
+    st.sampled_from([0.05, 0.3, 0.6]),
+)
+def test_split_zones_have_no_holes_and_the_same_levels(field, heading, size, seed, density):
+    _, _, _, kept, before = cut(field, (size, size), heading, seed, density=density)
+    _, _, _, polygons, after = cut(field, (size, size), heading, seed, density=density, split_holes=True)
+    is_partition(polygons, field)
+    assert not shapely.get_num_interior_rings(polygons).any()
+    assert len(polygons) >= len(kept)
+    for value in (1, 2):
+        same = shapely.union_all(kept[before == value]), shapely.union_all(polygons[after == value])
+        assert same[0].symmetric_difference(same[1]).area < 1e-6
+
+
+def test_splitting_adds_few_pieces_for_each_hole():
+    field = rectangle(40, 40).difference(rectangle(6.3, 2.1, at=(20.2, 11.3)))
+    _, _, _, kept, _ = cut(field, (0.5, 0.5), 0, 5, density=0.05)
+    _, _, _, polygons, _ = cut(field, (0.5, 0.5), 0, 5, density=0.05, split_holes=True)
+    holes = shapely.get_num_interior_rings(kept).sum()
+    assert holes > 100
+    assert len(kept) < len(polygons) <= len(kept) + 2 * holes + 20

@@ -24,6 +24,7 @@ from shapely import MultiPolygon, Polygon
 
 from geoseg.errors import PrescriptionError
 from geoseg.legend import CROP, NODATA, WEED
+from geoseg.spray.grid import apply
 from geoseg.windows import Rect, blocks
 
 if TYPE_CHECKING:
@@ -105,9 +106,7 @@ class _Field:
 
     def __init__(self, boundary: Polygon | MultiPolygon, transform: Affine, shape: tuple[int, int]) -> None:
         points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(boundary)), return_index=True)
-        to_pixel = ~transform
-        x = to_pixel.a * points[:, 0] + to_pixel.b * points[:, 1] + to_pixel.c
-        y = to_pixel.d * points[:, 0] + to_pixel.e * points[:, 1] + to_pixel.f
+        x, y = apply(~transform, points[:, 0], points[:, 1])
         same = ring[1:] == ring[:-1]
         x0, y0, x1, y1 = x[:-1][same], y[:-1][same], x[1:][same], y[1:][same]
         first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, shape[0]).astype(np.int64)

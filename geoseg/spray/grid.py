@@ -19,12 +19,17 @@ from shapely import MultiPolygon, Polygon
 
 from geoseg.errors import PrescriptionError
 
-__all__ = ["MAX_CELLS", "field_share", "heading_of", "lattice", "true_heading"]
+__all__ = ["MAX_CELLS", "apply", "field_share", "heading_of", "lattice", "true_heading"]
 
 MAX_CELLS = 50_000_000
 """Most cells of a lattice. 100 ha in cells of 0.25 m are 16 million; a field lying askew needs up to twice as many."""
 
 _ROWS_AT_ONCE = 4_000_000
+
+
+def apply(affine: Affine, x: Any, y: Any) -> tuple[Any, Any]:
+    """Points moved by a transform; written out because affine 2 and 3 spell it differently."""
+    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
 
 
 def heading_of(boundary: Polygon | MultiPolygon) -> float:
@@ -44,8 +49,7 @@ def true_heading(box: GeoBox, heading_deg: float) -> float:
     import pyproj
 
     rows, cols = box.shape
-    x = box.affine.a * cols / 2 + box.affine.b * rows / 2 + box.affine.c
-    y = box.affine.d * cols / 2 + box.affine.e * rows / 2 + box.affine.f
+    x, y = apply(box.affine, cols / 2, rows / 2)
     proj = pyproj.Proj(box.crs.to_wkt() if box.crs else None)
     convergence = proj.get_factors(*proj(x, y, inverse=True)).meridian_convergence
     return float((heading_deg + convergence) % 360)
@@ -131,9 +135,7 @@ def _pieces(
     """
     rings = shapely.get_rings(shapely.get_parts(shapely.orient_polygons(boundary)))
     points, ring = shapely.get_coordinates(rings, return_index=True)
-    to_cells = ~box.affine
-    x = to_cells.a * points[:, 0] + to_cells.b * points[:, 1] + to_cells.c
-    y = to_cells.d * points[:, 0] + to_cells.e * points[:, 1] + to_cells.f
+    x, y = apply(~box.affine, points[:, 0], points[:, 1])
     same = ring[1:] == ring[:-1]
     x0, y0, x1, y1 = x[:-1][same], y[:-1][same], x[1:][same], y[1:][same]
     edges = np.arange(len(x0))

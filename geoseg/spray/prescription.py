@@ -15,7 +15,7 @@ from shapely import MultiPolygon, Polygon
 
 from geoseg.errors import PrescriptionError
 from geoseg.spray.aggregate import CellCounts, aggregate, raster_geobox
-from geoseg.spray.grid import field_share, heading_of, lattice, true_heading
+from geoseg.spray.grid import apply, field_share, heading_of, lattice, true_heading
 from geoseg.spray.rules import Decision, SprayConfig, decide
 from geoseg.spray.zones import partition
 
@@ -127,8 +127,7 @@ class Prescription:
         row, col = np.divmod(index, self.box.shape[1])
         corners = np.stack([np.stack([col + i, row + j], 1) for i, j in ((0, 0), (0, 1), (1, 1), (1, 0))], 1)
         affine = self.box.affine
-        x = affine.a * corners[..., 0] + affine.b * corners[..., 1] + affine.c
-        y = affine.d * corners[..., 0] + affine.e * corners[..., 1] + affine.f
+        x, y = apply(affine, corners[..., 0], corners[..., 1])
         valid = np.maximum(self.counts.valid[row, col], 1)
         cell_px = abs(affine.determinant) / self.counts.pixel_area_m2
         table: dict[str, Any] = {
@@ -166,7 +165,8 @@ def plan(classes: Path | str, boundary: Polygon | MultiPolygon, config: SprayCon
     counts = aggregate(classes, box, boundary)
     share, edge = field_share(boundary, box)
     decision = decide(config, counts.weed, counts.valid, share, counts.pixel_area_m2)
-    polygons, levels = partition(decision.treated.astype(np.uint8) + np.uint8(1), share, edge, box, boundary)
+    level = decision.treated.astype(np.uint8) + np.uint8(1)
+    polygons, levels = partition(level, share, edge, box, boundary, split_holes=config.holes == "split")
     zones = _frame(polygons, np.array([0.0, 0.0, config.rate_l_ha])[levels], box)
     return Prescription(
         zones=zones,

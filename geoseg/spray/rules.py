@@ -41,6 +41,7 @@ class SprayConfig:
         min_spot_m2: Treated spots smaller than this are dropped, square metres; after the buffer.
         unseen: What happens to cells that the camera did not see: ``spray`` at the full rate or ``skip``.
         min_seen: A cell without a trigger counts as unseen when less than this share of it has valid pixels.
+        holes: Whether zones ``keep`` their holes or are ``split`` into more zones without any, for old terminals.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -54,6 +55,7 @@ class SprayConfig:
     min_spot_m2: float = 0.0
     unseen: Literal["spray", "skip"] = "spray"
     min_seen: float = 0.5
+    holes: Literal["keep", "split"] = "keep"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -71,8 +73,9 @@ class SprayConfig:
         _within("buffer_m", self.buffer_m, 0, 100, "a distance in metres")
         _within("min_spot_m2", self.min_spot_m2, 0, 1e4, "an area in square metres")
         _within("min_seen", self.min_seen, 0, 1, "a share of the cell")
-        if self.unseen not in ("spray", "skip"):
-            raise PrescriptionError(f"spray.unseen is {self.unseen!r}; expected spray or skip")
+        for name, words in (("unseen", ("spray", "skip")), ("holes", ("keep", "split"))):
+            if getattr(self, name) not in words:
+                raise PrescriptionError(f"spray.{name} is {getattr(self, name)!r}; expected {' or '.join(words)}")
 
     @property
     def cell_m(self) -> tuple[float, float]:

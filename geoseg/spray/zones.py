@@ -18,6 +18,8 @@ from scipy.ndimage import maximum_filter
 from shapely import MultiPolygon, Polygon
 
 from geoseg.errors import PrescriptionError
+from geoseg.spray.grid import apply
+from geoseg.spray.holes import cuts
 
 __all__ = ["partition"]
 
@@ -34,6 +36,8 @@ def partition(
     edge: NDArray[np.bool_],
     box: GeoBox,
     boundary: Polygon | MultiPolygon,
+    *,
+    split_holes: bool = False,
 ) -> tuple[NDArray[np.object_], NDArray[np.uint8]]:
     """The field cut into single-part polygons of one level each.
 
@@ -43,6 +47,7 @@ def partition(
         edge: (rows, cols) cells that the field's edge runs through, from the same.
         box: The lattice.
         boundary: The field, valid, in the CRS of `box`.
+        split_holes: Cut polygons with holes along the lattice until none has any.
 
     Returns:
         polygons: (n,) with holes where they have any, in the order of the lattice.
@@ -53,8 +58,25 @@ def partition(
     """
     padded = _extend(np.pad(level, 1), np.pad(share, 1))
     lines, near = _lines(padded, maximum_filter(np.pad(edge, 1), 3), box)
-    rings = shapely.get_rings(shapely.get_parts(boundary))
     shapely.prepare(boundary)
+    faces, points = _faces(lines, near, boundary)
+    if split_holes and shapely.get_num_interior_rings(faces).any():
+        lines = np.concatenate([lines, cuts(faces, padded, box)])
+        faces, points = _faces(lines, np.ones(lines.size, bool), boundary)
+    return _labelled(faces, points, padded, box)
+
+
+def _faces(
+    lines: NDArray[np.object_], near: NDArray[np.bool_], boundary: Polygon | MultiPolygon
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The faces between the lines and the field's rings that lie in the field, and a point in each.
+
+    Args:
+        lines: Straight lines that meet each other at their ends only, except for those that are near.
+        near: Those that may meet others, or the field's edge, elsewhere.
+        boundary: The field, prepared.
+    """
+    rings = shapely.get_rings(shapely.get_parts(boundary))
     total = 0.0
     for lines_to_cut, grid_m in ((near, None), (np.ones_like(near), None), (np.ones_like(near), _GRID_M)):
         cut = shapely.get_parts(shapely.union_all(np.concatenate([lines[lines_to_cut], rings]), grid_size=grid_m))
@@ -64,7 +86,7 @@ def partition(
         faces, points = faces[inside], points[inside]
         total = float(shapely.area(faces).sum())
         if abs(total - boundary.area) <= _TOLERANCE * boundary.area:
-            return _labelled(faces, points, padded, box)
+            return faces, points
     raise PrescriptionError(
         f"the zones add up to {total:.6f} m2 of a field of {boundary.area:.6f} m2; check the "
         "boundary for spikes and edges that run over each other"
@@ -75,9 +97,7 @@ def _labelled(
     faces: NDArray[Any], points: NDArray[np.float64], padded: NDArray[np.uint8], box: GeoBox
 ) -> tuple[NDArray[np.object_], NDArray[np.uint8]]:
     """Faces in lattice order, with the level of the cell under a point in each."""
-    to_cell = ~box.affine
-    col = to_cell.a * points[:, 0] + to_cell.b * points[:, 1] + to_cell.c
-    row = to_cell.d * points[:, 0] + to_cell.e * points[:, 1] + to_cell.f
+    col, row = apply(~box.affine, points[:, 0], points[:, 1])
     row = np.clip(np.floor(row).astype(np.int64) + 1, 0, padded.shape[0] - 1)
     col = np.clip(np.floor(col).astype(np.int64) + 1, 0, padded.shape[1] - 1)
     levels = padded[row, col]
@@ -140,10 +160,7 @@ def _lines(
         )
         - 1.0
     )
-    affine = box.affine
-    world = np.empty_like(nodes)
-    world[..., 0] = affine.a * nodes[..., 0] + affine.b * nodes[..., 1] + affine.c
-    world[..., 1] = affine.d * nodes[..., 0] + affine.e * nodes[..., 1] + affine.f
+    world = np.stack(apply(box.affine, nodes[..., 0], nodes[..., 1]), axis=-1)
     return np.asarray(shapely.linestrings(world), dtype=object).reshape(-1), np.concatenate([row_near, col_near])
 
 
