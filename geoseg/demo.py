@@ -45,7 +45,7 @@ def run_demo(out: Path) -> Iterator[str]:
     with bar("render", 1, "field") as progress:
         write(render(demo_field()), source)
         progress.update()
-    result = job.run(source / "ortho.tif", out, boundary=source / "boundary.gpkg")
+    result = job.run(source / "ortho.tif", out, boundary=source / "boundary.gpkg", fresh=True)
     yield from summary_lines(result.summary, result.path)
     yield ""
     yield "found against the truth of this rendered field (docs/models.md has the scores on real fields):"

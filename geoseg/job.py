@@ -70,7 +70,7 @@ def run(
         _segment(directory, ortho, boundary, config, model, fresh=fresh, keep_blocks=keep_blocks)
         _vectorize(directory, config)
         _prescribe(directory, config, required=False)
-        _picture(directory)
+        _picture(directory, config)
         return Run(directory.path, _summarise(directory))
 
 
@@ -107,7 +107,7 @@ def prescribe(out: str | Path, *, config: Config | None = None) -> Run:
     with RunDirectory(Path(out)) as directory:
         _vectorize(directory, config)
         _prescribe(directory, config, required=True)
-        _picture(directory)
+        _picture(directory, config)
         return Run(directory.path, _summarise(directory))
 
 
@@ -269,7 +269,7 @@ def _prescribe(directory: RunDirectory, config: Config, *, required: bool) -> No
         stage.outputs.append(directory / FIELD)
 
 
-def _picture(directory: RunDirectory) -> None:
+def _picture(directory: RunDirectory, config: Config) -> None:
     from geoseg.report.quicklook import quicklook
 
     field = directory.facts("segment")["field"]
@@ -289,9 +289,16 @@ def _picture(directory: RunDirectory) -> None:
             shapely.from_wkt(field["boundary"]),
             directory / QUICKLOOK,
             directory.facts("prescribe").get("totals", {}),
-            Path(field["ortho"]).stem,
+            _title(field["ortho"], directory.path),
+            ortho_config=config.ortho,
         )
         stage.outputs.append(directory / QUICKLOOK)
+
+
+def _title(ortho: str, run: Path) -> str:
+    """What a person calls the field: the ortho's name, or the run directory's if that name says nothing."""
+    stem = Path(ortho).stem
+    return run.resolve().name if stem.lower() in ("ortho", "orthomosaic", "odm_orthophoto") else stem
 
 
 def _summarise(directory: RunDirectory) -> dict[str, Any]:

@@ -8,8 +8,13 @@ notes the share of pixels with the same class; see `geoseg.models.storage.MIN_PA
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from typing import Any
+
+# OpenVINO reports its use over the network through this package where it is installed. Nothing of geoseg goes online:
+# with the package out of reach OpenVINO uses its own stand-in, which does nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import numpy as np
 import openvino

@@ -38,12 +38,14 @@ class SetShare:
     Attributes:
         path: The tile set.
         share: Relative weight; shares need not sum to 1.
+        source: Only the tiles of this source; None takes all.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     path: str
     share: float = 1.0
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def fit(config: TrainConfig, out: Path) -> ModelCard:
     torch.manual_seed(config.seed)
     card = _card(config)
     device = pick_device(config.device)
-    sets = [[read_tile(Path(one.path), line) for line in read_index(Path(one.path))] for one in config.sets]
+    sets = [_tiles(one) for one in config.sets]
     crops = _Crops(sets, config, card)
     network = channels_last(_network(config, card), device)
     average = copy.deepcopy(network).eval()
@@ -248,6 +250,11 @@ class _Crops:
         return image, labels
 
 
+def _tiles(share: SetShare) -> list[Tile]:
+    folder = Path(share.path)
+    return [read_tile(folder, line) for line in read_index(folder) if share.source in (None, line["source"])]
+
+
 def _ahead(crops: Iterable[tuple[Tensor, Tensor]], depth: int = 3) -> Iterator[tuple[Tensor, Tensor]]:
     """The same items in the same order, made ahead by one thread."""
     source = iter(crops)
@@ -314,7 +321,7 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 def _facts(config: TrainConfig, sets: list[list[Tile]]) -> dict[str, Any]:
     counts = {
-        one.path: {split: sum(tile.split == split for tile in tiles) for split in (TRAIN, VALIDATION)}
+        one.source or one.path: {split: sum(tile.split == split for tile in tiles) for split in (TRAIN, VALIDATION)}
         for one, tiles in zip(config.sets, sets, strict=True)
     }
     names = ("encoder", "steps", "batch", "crop_px", "rate", "seed")
