@@ -73,7 +73,8 @@ def main() -> None:
             )
         )
     names = ("bare Mpx/s", "forward Mpx/s", "loop Mpx/s", "end to end Mpx/s", "share of forward")
-    print(f"{segmenter.backend}, {len(cut)} windows, overlap {sum(w.read.size for w in cut) / (shape[0] * shape[1]):.3f}")
+    overlap = sum(window.read.size for window in cut) / (shape[0] * shape[1])
+    print(f"{segmenter.backend}, {len(cut)} windows, overlap {overlap:.3f}")
     for name, values in zip(names, zip(*rows, strict=True), strict=True):
         print(f"{name:<18} {statistics.median(values):8.3f}   [{min(values):.3f} .. {max(values):.3f}]")
     print(f"forwarded / bare   {statistics.median(row[2] / row[0] for row in rows):8.3f}")
