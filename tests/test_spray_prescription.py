@@ -100,7 +100,11 @@ def test_the_heading_comes_from_the_boundary_or_from_the_config(patch):
 
 
 def test_cells_are_rectangles_of_the_machine_with_their_cover(patch):
-    found = plan(patch, rectangle(30, 40), SprayConfig(section_m=0.5, length_m=1, heading_deg=27, buffer_m=0))
+    found = plan(
+        patch,
+        rectangle(30, 40),
+        SprayConfig(section_m=0.5, length_m=1, heading_deg=27, buffer_m=0, threshold_cover=0.5),
+    )
     (cells,) = found.cells()
     assert cells.area.to_numpy() == pytest.approx(0.5, rel=1e-6)
     assert set(cells.rate_l_ha) == {0.0, 200.0}

@@ -70,6 +70,18 @@ def test_a_threshold_of_zero_means_any_weed_pixel():
     assert decide_on(SprayConfig(threshold_cover=0, buffer_m=0), [[0, 1]]).treated.tolist() == [[False, True]]
 
 
+def test_a_wide_section_opens_for_what_a_narrow_one_would():
+    weed = np.random.default_rng(3).poisson(8, (12, 12))
+    narrow = decide_on(SprayConfig(threshold_cover=0.005, buffer_m=0), weed).treated.reshape(3, 4, 3, 4).any((1, 3))
+    weed = weed.reshape(3, 4, 3, 4).sum((1, 3))
+    config = SprayConfig(section_m=2, threshold_cover=0.005, buffer_m=0)
+    valid = np.full((3, 3), 40_000)
+    assert (decide_on(config, weed, valid).treated >= narrow).all()
+    whole_cell = dataclasses.replace(config, threshold_over_m2=None)
+    assert not decide_on(whole_cell, np.full((3, 3), 199), valid).treated.any()
+    assert decide_on(whole_cell, np.full((3, 3), 200), valid).treated.all()
+
+
 def test_more_buffer_or_less_threshold_never_sprays_less():
     weed = np.random.default_rng(0).poisson(15, (40, 40))
     treated = None
@@ -142,6 +154,7 @@ def test_cells_outside_the_field_are_never_treated():
         ("heading_deg", 361.0),
         ("threshold_cover", 1.01),
         ("threshold_cover", -0.01),
+        ("threshold_over_m2", 0.0),
         ("buffer_m", -0.5),
         ("min_spot_m2", -1.0),
         ("min_seen", 2.0),

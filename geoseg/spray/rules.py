@@ -37,6 +37,8 @@ class SprayConfig:
         heading_deg: Driving direction, degrees clockwise from the grid north of the working CRS; None: along the
             longest side of the field.
         threshold_cover: A cell triggers when weeds are at least this share of its valid pixels; 0: any weed pixel.
+        threshold_over_m2: In larger cells, the share of an area this large is enough, so that a wide section never
+            overlooks the weeds for which a narrow one would open; None: always the share of the whole cell.
         buffer_m: Every cell nearer than this to a triggered cell is treated as well, metres. 0 adds nothing.
         min_spot_m2: Treated spots smaller than this are dropped, square metres; after the buffer.
         unseen: What happens to cells that the camera did not see: ``spray`` at the full rate or ``skip``.
@@ -51,6 +53,7 @@ class SprayConfig:
     length_m: float | None = None
     heading_deg: float | None = None
     threshold_cover: float = 0.01
+    threshold_over_m2: float | None = 0.25
     buffer_m: float = 0.5
     min_spot_m2: float = 0.0
     unseen: Literal["spray", "skip"] = "spray"
@@ -70,6 +73,8 @@ class SprayConfig:
         if self.heading_deg is not None:
             _within("heading_deg", self.heading_deg, 0, 360, "degrees clockwise from grid north")
         _within("threshold_cover", self.threshold_cover, 0, 1, "a share of the valid pixels; 0.01 is one percent")
+        if self.threshold_over_m2 is not None:
+            _within("threshold_over_m2", self.threshold_over_m2, 0, 1e4, "an area in square metres", open_low=True)
         _within("buffer_m", self.buffer_m, 0, 100, "a distance in metres")
         _within("min_spot_m2", self.min_spot_m2, 0, 1e4, "an area in square metres")
         _within("min_seen", self.min_seen, 0, 1, "a share of the cell")
@@ -120,7 +125,10 @@ def decide(
     """
     width, length = config.cell_m
     inside = share > 0
-    triggered = (weed > 0) & (weed >= config.threshold_cover * valid) & inside
+    of_px = valid
+    if config.threshold_over_m2 is not None and width * length > config.threshold_over_m2 * (1 + 1e-9):
+        of_px = np.minimum(valid, config.threshold_over_m2 / pixel_area_m2)
+    triggered = (weed > 0) & (weed >= config.threshold_cover * of_px) & inside
     treated = dilate(triggered, buffer_reach(config.buffer_m, width, length)) & inside
     spots, lost = 0, 0
     if config.min_spot_m2 > 0:
