@@ -145,3 +145,13 @@ def test_the_potato_field(fields, section, heading):
     assert shapely.coverage_is_valid(found.zones.geometry.values)
     assert found.totals.weed_ha * 1e4 == pytest.approx(4.075, abs=0.01)
     assert 0 < found.totals.saved_percent < 60
+
+
+def test_weed_that_is_not_sprayed_is_told(tmp_path):
+    weed = paint((400, 400), 0.05, lambda x, y: (abs(x - 2.25) < 0.2) & (abs(y - 2.25) < 0.2))  # 64 % of one cell
+    weed[25, 325] = 2  # one pixel, 1 % of another
+    path = write_classes(tmp_path / "classes.tif", weed)
+    config = SprayConfig(heading_deg=0, buffer_m=0, threshold_cover=0.02)
+    totals = plan(path, rectangle(20, 20), config).totals
+    assert totals.missed_weed_ha * 1e4 == pytest.approx(0.05**2)
+    assert plan(path, rectangle(20, 20), SprayConfig(heading_deg=0)).totals.missed_weed_ha == 0

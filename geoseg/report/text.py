@@ -88,6 +88,9 @@ def _prescription_lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"prescription  {_area(found['treated_ha'])} of {_area(found['field_ha'])} sprayed, {found['litres']:.1f} L "
         f"instead of {found['broadcast_litres']:.1f} L: {found['saved_percent']:.1f} % saved"
     )
+    if found["weed_ha"]:
+        reached = 1 - found["missed_weed_ha"] / found["weed_ha"]
+        yield f"              reaches {reached:.1%} of the mapped weed area"
 
 
 def _area(hectares: float) -> str:

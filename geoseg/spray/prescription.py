@@ -46,6 +46,7 @@ class Totals:
         unseen_ha: Their area in the field, sprayed or not as the rule says.
         dropped_spots: Spots under the minimum that were left out.
         dropped_weed_ha: Weed area in their triggered cells.
+        missed_weed_ha: Mapped weed area that is not sprayed: below the threshold, or dropped.
         zones: Number of polygons.
     """
 
@@ -63,6 +64,7 @@ class Totals:
     unseen_ha: float
     dropped_spots: int
     dropped_weed_ha: float
+    missed_weed_ha: float
     zones: int
 
 
@@ -233,5 +235,6 @@ def _totals(
         unseen_ha=float(share[decision.unseen].sum(dtype=np.float64)) * cell_ha,
         dropped_spots=decision.dropped_spots,
         dropped_weed_ha=decision.dropped_weed_px * counts.pixel_area_m2 / 1e4,
+        missed_weed_ha=int(counts.weed[~decision.treated].sum()) * counts.pixel_area_m2 / 1e4,
         zones=len(zones),
     )

@@ -36,7 +36,8 @@ class SprayConfig:
         length_m: Cell along the track, metres; None: the section width, but at least 0.5.
         heading_deg: Driving direction, degrees clockwise from the grid north of the working CRS; None: along the
             longest side of the field.
-        threshold_cover: A cell triggers when weeds are at least this share of its valid pixels; 0: any weed pixel.
+        threshold_cover: A cell triggers when weeds are at least this share of its valid pixels; 0: any weed pixel. The
+            default is one seedling of 2.5 cm in a cell of half a metre.
         threshold_over_m2: In larger cells, the share of an area this large is enough, so that a wide section never
             overlooks the weeds for which a narrow one would open; None: always the share of the whole cell.
         buffer_m: Every cell nearer than this to a triggered cell is treated as well, metres. 0 adds nothing.
@@ -52,7 +53,7 @@ class SprayConfig:
     section_m: float = 0.5
     length_m: float | None = None
     heading_deg: float | None = None
-    threshold_cover: float = 0.01
+    threshold_cover: float = 0.002
     threshold_over_m2: float | None = 0.25
     buffer_m: float = 0.5
     min_spot_m2: float = 0.0
