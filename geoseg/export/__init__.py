@@ -49,11 +49,12 @@ def write(
             "the position of this map is nominal: nobody can tell where on the ground this prescription would spray; "
             "export the ortho with coordinates"
         )
+    from geoseg.export.geojson import write_geojson
     from geoseg.export.readme import readme
     from geoseg.export.shapefile import write_shapefile
 
     terminal, folder = read_profile(profile), Path(folder)
-    writers = {"shapefile": write_shapefile}
+    writers = {"shapefile": write_shapefile, "geojson": write_geojson}
     files: list[Path] = []
     for place in terminal.folders:
         files += writers[terminal.format](prescription, folder / place, terminal, name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import CheckError, PrescriptionError
 from geoseg.export.compare import compare
+from geoseg.export.geojson import read_geojson
 from geoseg.export.readback import Finding, Readback
 from geoseg.export.shapefile_reader import read_shapefile
 
@@ -104,7 +105,7 @@ def check(
     """Read prescription files back and compare them with the plan, as far as one is given.
 
     Args:
-        path: A ``.shp`` file, or a folder in which all are looked for.
+        path: A ``.shp`` or ``.geojson`` file, or a folder in which all are looked for.
         prescription: The plan. Without it only the file itself is looked at.
         boundary: The field with its CRS, where there is no plan.
         rate_column: Column with the rates; None: found by its name.
@@ -115,12 +116,15 @@ def check(
         CheckError: If `strict` and a file is not as planned or unfit; the message names every fault.
     """
     path = Path(path)
-    files = sorted(path.rglob("*.[sS][hH][pP]")) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
-        raise PrescriptionError(f"no prescription at {path}; expected a .shp file or a folder that holds one")
+    readers = {".shp": read_shapefile, ".geojson": read_geojson}
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [file for file in files if file.is_file() and file.suffix.lower() in readers]
+    if not files:
+        kinds = " or ".join(readers)
+        raise PrescriptionError(f"no prescription at {path}; expected a {kinds} file or a folder that holds one")
     reports = []
     for file in files:
-        found = read_shapefile(file, rate_column)
+        found = readers[file.suffix.lower()](file, rate_column)
         compare(found, prescription, boundary)
         reports.append(_report(file.relative_to(path) if path.is_dir() else Path(file.name), found))
     report = CheckReport(tuple(reports))

@@ -39,6 +39,11 @@ class Column:
     width: int
     decimals: int
 
+    @property
+    def source(self) -> str:
+        """The column of the plan's zones that is written."""
+        return {"rate": "rate_l_ha", "zone": "zone", "area_m2": "area_m2"}[self.kind]
+
 
 @dataclass(frozen=True)
 class Limit:

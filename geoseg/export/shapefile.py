@@ -102,14 +102,13 @@ def _values(zones: Any, column: Column) -> NDArray[np.float64]:
     Raises:
         PrescriptionError: If one does not fit the field, or a rate would change by being rounded.
     """
-    source = {"rate": "rate_l_ha", "zone": "zone", "area_m2": "area_m2"}[column.kind]
-    exact = zones[source].to_numpy(np.float64)
+    exact = zones[column.source].to_numpy(np.float64)
     rounded: NDArray[np.float64] = np.round(exact, column.decimals)
     longest = max((len(f"{number:.{column.decimals}f}") for number in (rounded.min(), rounded.max())), default=0)
     if longest > column.width:
         raise PrescriptionError(
-            f"{source} {rounded.max():g} does not fit the column {column.name} of {column.width} characters with "
-            f"{column.decimals} decimals"
+            f"{column.source} {rounded.max():g} does not fit the column {column.name} of {column.width} characters, "
+            f"{column.decimals} of them decimals"
         )
     if column.kind == "rate" and (np.abs(rounded - exact) > _RATE_ROUNDING * np.abs(exact)).any():
         worst = exact[np.argmax(np.abs(rounded - exact))]
