@@ -29,7 +29,9 @@ def demo_field() -> FieldSpec:
     """The field of the demo; no model was trained on anything rendered from its seed."""
     from geoseg.train.synthetic import FieldSpec
 
-    return FieldSpec(seed=20240517, height_px=4000, width_px=5600, weeds_per_m2=3.0, weed_diameter_m=0.035)
+    return FieldSpec(
+        seed=20240517, height_px=4000, width_px=5600, weeds_per_m2=2.0, weed_diameter_m=0.04, weed_clustering=0.9
+    )
 
 
 def run_demo(out: Path) -> Iterator[str]:
