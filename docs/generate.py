@@ -115,19 +115,16 @@ def card() -> Iterator[str]:
         ("window", f"{found.tiling.write_px} px, margin {found.tiling.margin_px} px"),
         ("licence", found.licence),
         *(("made from", line) for line in found.attribution),
-        *((f"score, {name}", flat(value)) for name, value in found.scores.items()),
         *(("limit", line) for line in found.limits),
     ]
     yield from table(("", ""), rows)
-
-
-def flat(value: Any) -> str:
-    """Nested plain data on one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {flat(part)}" for key, part in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(flat, value))
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    yield ""
+    scores = [
+        (name, group, *(f"{values[key]:.3f}" for key in ("iou", "precision", "recall", "f1")))
+        for name, one in found.scores.items()
+        for group, values in one["classes"].items()
+    ]
+    yield from table(("data", "class", "IoU", "precision", "recall", "F1"), scores)
 
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
