@@ -226,7 +226,8 @@ def test_every_profile_writes_what_reads_back(prescription, tmp_path, name):
     report = export.check(tmp_path, prescription)
     assert report.ok
     assert sorted(file.path for file in report.files) == sorted(
-        f"{place}/SPRAY.{'geojson' if name == 'geojson' else 'shp'}".lstrip("/") for place in profile.folders
+        f"{place}/SPRAY.{ {'geojson': 'geojson', 'zip': 'zip'}.get(profile.format, 'shp') }".lstrip("/")
+        for place in profile.folders
     )
     assert {path.parent.relative_to(tmp_path).as_posix() for path in files[:-1]} == {p or "." for p in profile.folders}
 

@@ -52,9 +52,10 @@ def write(
     from geoseg.export.geojson import write_geojson
     from geoseg.export.readme import readme
     from geoseg.export.shapefile import write_shapefile
+    from geoseg.export.zipped import write_zip
 
     terminal, folder = read_profile(profile), Path(folder)
-    writers = {"shapefile": write_shapefile, "geojson": write_geojson}
+    writers = {"shapefile": write_shapefile, "geojson": write_geojson, "zip": write_zip}
     files: list[Path] = []
     for place in terminal.folders:
         files += writers[terminal.format](prescription, folder / place, terminal, name)

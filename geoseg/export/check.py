@@ -12,6 +12,7 @@ from geoseg.export.compare import compare
 from geoseg.export.geojson import read_geojson
 from geoseg.export.readback import Finding, Readback
 from geoseg.export.shapefile_reader import read_shapefile
+from geoseg.export.zipped import read_zip
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -105,7 +106,7 @@ def check(
     """Read prescription files back and compare them with the plan, as far as one is given.
 
     Args:
-        path: A ``.shp`` or ``.geojson`` file, or a folder in which all are looked for.
+        path: A ``.shp``, ``.geojson`` or ``.zip`` file, or a folder in which all are looked for.
         prescription: The plan. Without it only the file itself is looked at.
         boundary: The field with its CRS, where there is no plan.
         rate_column: Column with the rates; None: found by its name.
@@ -116,7 +117,7 @@ def check(
         CheckError: If `strict` and a file is not as planned or unfit; the message names every fault.
     """
     path = Path(path)
-    readers = {".shp": read_shapefile, ".geojson": read_geojson}
+    readers = {".shp": read_shapefile, ".geojson": read_geojson, ".zip": read_zip}
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     files = [file for file in files if file.is_file() and file.suffix.lower() in readers]
     if not files:

@@ -24,7 +24,7 @@ from geoseg.errors import PrescriptionError
 from geoseg.export.profiles import Column, Profile
 from geoseg.spray.prescription import Prescription
 
-__all__ = ["WGS84_PRJ", "to_lonlat", "write_shapefile"]
+__all__ = ["WGS84_PRJ", "shapefile_bytes", "to_lonlat", "write_shapefile"]
 
 WGS84_PRJ = (
     'GEOGCS["GCS_WGS_1984",DATUM["D_WGS_1984",SPHEROID["WGS_1984",6378137.0,298.257223563]],'
@@ -42,12 +42,7 @@ def write_shapefile(prescription: Prescription, folder: Path, profile: Profile, 
     Raises:
         PrescriptionError: If a limit of the profile, or of the format, does not hold.
     """
-    zones = prescription.zones
-    _refuse_over_limit(prescription, profile, name)
-    values = [(column, _values(zones, column)) for column in profile.columns]
-    polygons = shapely.orient_polygons(to_lonlat(np.asarray(zones.geometry.values), zones.crs), exterior_cw=True)
-    parts = {".prj": WGS84_PRJ.encode("ascii"), ".cpg": b"UTF-8"} | _parts(polygons, values)
-    _refuse_too_large(sum(len(part) for part in parts.values()), profile)
+    parts = shapefile_bytes(prescription, profile, name)
     folder.mkdir(parents=True, exist_ok=True)
     drafts = {part: folder / f".{name}.{os.getpid()}{part}" for part in _PARTS}
     try:
@@ -60,6 +55,21 @@ def write_shapefile(prescription: Prescription, folder: Path, profile: Profile, 
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
     return [folder / f"{name}{part}" for part in _PARTS]
+
+
+def shapefile_bytes(prescription: Prescription, profile: Profile, name: str) -> dict[str, bytes]:
+    """What each file of the shapefile holds, by its suffix.
+
+    Raises:
+        PrescriptionError: If a limit of the profile, or of the format, does not hold.
+    """
+    zones = prescription.zones
+    _refuse_over_limit(prescription, profile, name)
+    values = [(column, _values(zones, column)) for column in profile.columns]
+    polygons = shapely.orient_polygons(to_lonlat(np.asarray(zones.geometry.values), zones.crs), exterior_cw=True)
+    parts = {".prj": WGS84_PRJ.encode("ascii"), ".cpg": b"UTF-8"} | _parts(polygons, values)
+    _refuse_too_large(sum(len(part) for part in parts.values()), profile)
+    return parts
 
 
 def to_lonlat(geometries: NDArray[Any], crs: Any) -> NDArray[Any]:
