@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 geoseg tile configs/tiles_default.yaml --out tilesets/fields
-python tools/synthetic_tiles.py tilesets/synthetic 64
+python tools/synthetic_tiles.py tilesets/synthetic 48
 geoseg train configs/train_default.yaml --out models/default
 cp models/default/card.json models/default/weights.safetensors geoseg/models/default/
