@@ -15,6 +15,7 @@ import importlib.metadata
 import os
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,14 @@ from geoseg.ortho import Ortho
 from geoseg.progress import bar
 from geoseg.results import CLASSES, CONFIDENCE, FIELD, PRESCRIPTION, QUICKLOOK, SUMMARY, Run
 from geoseg.rundir import RunDirectory, Stage, write_json
-from geoseg.segment.blocks import BlockStore
-from geoseg.segment.predict import measure_speed, predict, tiling_for
+from geoseg.segment.blocks import BlockStore, CorruptBlockError, remove_folder
+from geoseg.segment.predict import PredictStats, measure_speed, predict, tiling_for
 from geoseg.segment.stitch import stitch
 
 __all__ = ["inspect", "prescribe", "run", "segment", "vectorize"]
+
+ATTEMPTS = 3
+"""How often damaged blocks are done again before the disk is blamed."""
 
 
 def run(
@@ -167,6 +171,8 @@ def _segment(
     }
     with directory.stage("segment", parts) as stage:
         if stage.done:
+            if not keep_blocks:
+                remove_folder(directory / "blocks")  # a run killed between its record and this line left them
             return
         directory.record |= {"versions": _versions(), "inputs": parts, "config": to_dict(config)}
         stage.facts["warnings"] = [str(warning.message) for warning in caught]
@@ -189,12 +195,18 @@ def _predict_and_stitch(
     store: BlockStore,
     config: Config,
 ) -> None:
-    with bar("segment", float(grid.shape[0] * grid.shape[1]), "px") as progress:
-        stats = predict(lambda: source.reader(grid, field), segmenter, store, config.segment, progress.update)
-    ledger = store.summary()
     tags = {"GEOSEG_MODEL": segmenter.card.name, "GEOSEG_KEY": store.key}
     outputs = directory / CLASSES, directory / CONFIDENCE
-    counts = stitch(store, grid, *outputs, tags)
+
+    def predict_all() -> PredictStats:
+        with bar("segment", float(grid.shape[0] * grid.shape[1]), "px") as progress:
+            return predict(lambda: source.reader(grid, field), segmenter, store, config.segment, progress.update)
+
+    stats = predict_all()
+    (directory / SUMMARY).unlink(missing_ok=True)
+    directory.supersede("segment")
+    counts = _stitch_again(store, grid, outputs, tags, predict_all)
+    ledger = store.summary()
     area_px = abs(grid.affine.determinant)
     stage.facts["classes"] = {
         entry.name: {"pixels": counts.get(entry.code, 0), "area_m2": counts.get(entry.code, 0) * area_px}
@@ -211,6 +223,18 @@ def _predict_and_stitch(
         )
 
 
+def _stitch_again(
+    store: BlockStore, grid: GeoBox, outputs: tuple[Path, Path], tags: dict[str, str], predict_all: Callable[[], Any]
+) -> dict[int, int]:
+    """Stitch; where a block turns out to be damaged, predict what is missing and stitch anew."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return stitch(store, grid, *outputs, tags)
+        except CorruptBlockError:
+            predict_all()
+    return stitch(store, grid, *outputs, tags)
+
+
 def _vectorize(directory: RunDirectory, config: Config) -> None:
     from geoseg.export.geopackage import FieldPackage
     from geoseg.segment.plants import collect
@@ -220,6 +244,7 @@ def _vectorize(directory: RunDirectory, config: Config) -> None:
     with directory.stage("vectorize", {"segment": key, "plants": to_dict(config.plants)}) as stage:
         if stage.done:
             return
+        directory.supersede("vectorize")
         stage.outputs.append(directory / FIELD)
         with FieldPackage(directory / FIELD, facts["field"]["crs"]) as package:
             package.write_boundary(shapely.from_wkt(facts["field"]["boundary"]))
@@ -248,6 +273,7 @@ def _prescribe(directory: RunDirectory, config: Config, *, required: bool) -> No
     with directory.stage("prescribe", parts) as stage:
         if stage.done:
             return
+        directory.supersede("prescribe")
         with bar("prescribe", 2 + len(config.profiles), "step") as progress:
             boundary = shapely.from_wkt(field["boundary"])
             prescription = plan(directory / CLASSES, boundary, config.spray)
@@ -260,7 +286,7 @@ def _prescribe(directory: RunDirectory, config: Config, *, required: bool) -> No
                 write(prescription, folder, profile)
                 checks[profile] = check(folder, prescription).to_dict()
                 progress.update()
-            shutil.rmtree(directory / PRESCRIPTION, ignore_errors=True)
+            remove_folder(directory / PRESCRIPTION)
             os.replace(draft, directory / PRESCRIPTION)
             replace_layer(directory / FIELD, "prescription", prescription.zones)
             progress.update()

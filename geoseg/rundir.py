@@ -20,11 +20,15 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from geoseg.errors import BusyError, InputError
-from geoseg.segment.blocks import fingerprint, replace_file
+from geoseg.segment.blocks import fingerprint, full_disk, remove_folder, replace_file
 
 __all__ = ["RunDirectory", "Stage", "write_json"]
 
 RECORD = "run.json"
+STAGES = ("segment", "vectorize", "prescribe", "picture")
+"""In the order in which one builds on the other."""
+_DRAFTS = (".*.tmp*", ".*.draft*.tif*", ".*.cog*.tif*", ".*.part.gpkg*")
+"""Names of files at work; what a killed run left of them is removed by the next."""
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -50,12 +54,19 @@ class Stage:
 
 
 class RunDirectory:
-    """A folder that holds the results of one run; use as a context manager to lock it."""
+    """A folder that holds the results of one run; use as a context manager to lock it.
+
+    Attributes:
+        path: The folder.
+        record: What ``run.json`` holds.
+        worked: Stages that had to be done since the folder was entered.
+    """
 
     def __init__(self, path: Path) -> None:
         """Name the folder; nothing is made or read before it is entered."""
         self.path = path
         self.record: dict[str, Any] = {}
+        self.worked: list[str] = []
         self._lock = FileLock(path / ".lock", timeout=0)
 
     def __enter__(self) -> Self:
@@ -72,7 +83,12 @@ class RunDirectory:
             raise BusyError(f"another geoseg is at work in {self.path}; wait for it or choose another --out") from None
         except OSError as error:
             raise InputError(f"{self.path} cannot be used as a run directory: {error.strerror or error}") from error
-        self.record = self._read_record()
+        try:
+            self._sweep()
+            self.record = self._read_record()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,8 +116,10 @@ class RunDirectory:
             yield Stage(True, found["facts"])
             return
         stage = Stage(False)
+        self.worked.append(name)
         started = time.perf_counter()
-        yield stage
+        with full_disk(self.path):
+            yield stage
         sizes = {self._relative(path): path.stat().st_size for path in stage.outputs}
         for other in self.record.setdefault("stages", {}).values():
             other["outputs"].update({path: size for path, size in sizes.items() if path in other["outputs"]})
@@ -113,6 +131,22 @@ class RunDirectory:
             "outputs": sizes,
         }
         self.save()
+
+    def supersede(self, name: str) -> None:
+        """Forget a stage and remove the results of all that build on it, before its files are replaced.
+
+        So no moment shows a prescription beside a class raster that it was not made from.
+        """
+        stages = self.record.get("stages", {})
+        after = STAGES[STAGES.index(name) :] if name in STAGES else (name,)
+        gone = [stages.pop(other) for other in after if other in stages]
+        if not gone:
+            return
+        self.save()
+        kept = {path for stage in stages.values() for path in stage["outputs"]}
+        for stage in gone:
+            for path in stage["outputs"].keys() - kept:
+                (self / path).unlink(missing_ok=True)
 
     def key(self, name: str) -> str:
         """The key of a finished stage.
@@ -132,15 +166,27 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove every former result; files that geoseg did not write stay."""
-        for stage in self.record.get("stages", {}).values():
+        former, self.record = self.record, {}
+        self.save()
+        remove_folder(self / "blocks")
+        for stage in former.get("stages", {}).values():
             for name in stage["outputs"]:
                 (self / name).unlink(missing_ok=True)
-        shutil.rmtree(self / "blocks", ignore_errors=True)
-        self.record = {}
 
     def save(self) -> None:
         """Write the record."""
-        write_json(self / RECORD, self.record)
+        with full_disk(self.path):
+            write_json(self / RECORD, self.record)
+
+    def _sweep(self) -> None:
+        """Remove what a killed run was writing; nobody else is at work here while the lock is held."""
+        for folder in (self.path, self / "blocks"):
+            for pattern in _DRAFTS:
+                for leftover in folder.glob(pattern):
+                    if leftover.is_dir():
+                        shutil.rmtree(leftover, ignore_errors=True)
+                    else:
+                        leftover.unlink(missing_ok=True)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 
-from geoseg.errors import ConfigError
-from geoseg.segment.blocks import BlockStore, fingerprint
+from geoseg.errors import ConfigError, RunError
+from geoseg.segment.blocks import BlockStore, CorruptBlockError, fingerprint, full_disk
 from geoseg.windows import Rect
 
 SHAPE, BLOCK = (100, 130), 64
@@ -46,18 +48,68 @@ def test_success_after_failure_clears_the_failure(tmp_path):
     assert store.summary().failed == {}
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
-def test_a_damaged_block_is_done_again(tmp_path, damage):
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "digest", "other shape"])
+def test_a_damaged_block_is_an_error_and_then_pending(tmp_path, damage):
     store = store_in(tmp_path)
     block = next(iter(store))
     store.save(block, np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8), PIXELS)
-    (path,) = store.folder.glob("*.npz")
+    (path,) = store.folder.glob("*.block")
     content = bytearray(path.read_bytes())
-    if damage == "flip":
-        content[len(content) // 3] ^= 0xFF
-    path.write_bytes({"truncate": bytes(content[:-200]), "flip": bytes(content), "empty": b""}[damage])
-    assert store.drop_corrupt() == 1
+    if damage in ("flip", "digest"):
+        content[len(content) // 3 if damage == "flip" else 3] ^= 0x01
+    if damage == "other shape":
+        store.save(block, PIXELS[:5], PIXELS[:5])
+        content = path.read_bytes()
+    path.write_bytes({"truncate": bytes(content[:-200]), "empty": b""}.get(damage, bytes(content)))
+    assert block not in store.pending()
+    with pytest.raises(CorruptBlockError, match="was removed"):
+        store.load(block)
     assert block in store.pending()
+
+
+def test_a_block_that_was_not_done_is_no_hole(tmp_path):
+    store = store_in(tmp_path)
+    with pytest.raises(RunError, match="has not been done"):
+        store.load(next(iter(store)))
+
+
+def test_a_block_that_is_done_after_all_is_not_failed(tmp_path):
+    store = store_in(tmp_path)
+    block = next(iter(store))
+    store.save(block, PIXELS, PIXELS)
+    store.save_failed(block, "killed before this note was removed")
+    assert (store.summary().done, store.summary().failed) == (1, {})
+    np.testing.assert_array_equal(store.load(block)[0], PIXELS)
+
+
+def test_blocks_without_a_key_are_of_unknown_origin_and_go(tmp_path):
+    store = store_in(tmp_path)
+    store.save(next(iter(store)), PIXELS, PIXELS)
+    (store.folder / "key.json").unlink()
+    assert store_in(tmp_path, model="b").summary().done == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["blocks"]
+
+
+def test_a_full_disk_is_named_and_leaves_no_draft(tmp_path, monkeypatch):
+    store = store_in(tmp_path)
+    first, second, *_ = store
+    store.save(first, PIXELS, PIXELS)
+
+    def full(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(RunError, match=r"the disk of .*blocks does not take .* MB free.*run the same command again"):
+        store.save(second, PIXELS, PIXELS)
+    monkeypatch.undo()
+    assert store.summary().done == 1
+    assert len(list(store.folder.iterdir())) == 2
+
+
+def test_other_errors_are_no_full_disk(tmp_path):
+    with pytest.raises(PermissionError), full_disk(tmp_path):
+        raise PermissionError(errno.EACCES, "no")
 
 
 def test_other_work_in_the_folder_is_refused_by_the_name_of_what_differs(tmp_path):

@@ -150,7 +150,7 @@ def test_a_killed_run_ends_with_the_same_bytes(done, field, tmp_path):
     out = tmp_path / done.path.name
     with pytest.raises(KeyboardInterrupt):
         job.run(field[0], out, config=load_config(None, CONFIG), model=Killed())
-    assert list((out / "blocks").glob("*.npz"))
+    assert list((out / "blocks").glob("*.block"))
     job.run(field[0], out, config=load_config(None, CONFIG), model=ColourSegmenter())
     assert content(out) == content(done.path)
 
@@ -181,9 +181,8 @@ def test_changed_settings_between_runs_are_refused_while_work_is_unfinished(fiel
 
 
 def test_a_hole_in_the_ortho_is_an_error_and_not_soil(field, tmp_path, monkeypatch):
-    from geoseg.reader import Reader
-
     from geoseg.errors import OrthoError
+    from geoseg.ortho.reader import Reader
 
     read = Reader.read
 
@@ -221,6 +220,7 @@ def test_a_boundary_limits_everything(field, tmp_path):
     assert done.summary["classes"]["soil"]["area_m2"] < 36
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_without_georeference_there_is_a_map_and_no_prescription(field, tmp_path):
     with rasterio.open(field[0]) as source, rasterio.open(
         tmp_path / "plain.tif", "w", driver="GTiff", dtype="uint8", count=4, height=SHAPE[0], width=SHAPE[1],

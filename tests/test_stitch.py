@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from geoseg.errors import RunError
 from geoseg.legend import LEGEND
 from geoseg.segment.blocks import BlockStore
 from geoseg.segment.stitch import stitch, write_raster
@@ -79,6 +85,42 @@ def test_the_same_blocks_give_the_same_bytes(run, tmp_path):
     stitch(store, GRID, tmp_path / "classes.tif", tmp_path / "confidence.tif", {"GEOSEG_KEY": "abc"})
     for name in ("classes.tif", "confidence.tif"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["missing", "corrupt"])
+def test_a_damaged_block_never_becomes_nodata(run, tmp_path, damage):
+    shutil.copytree(run[0] / "blocks", tmp_path / "blocks")
+    store = BlockStore(tmp_path / "blocks", SHAPE, 512, {})
+    path = tmp_path / "blocks" / "r0000512_c0001024.block"
+    path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunError, match="not been done" if damage == "missing" else "damaged"):
+        stitch(store, GRID, tmp_path / "classes.tif", tmp_path / "confidence.tif", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"blocks"}
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_stitch import GRID, SHAPE, BlockStore, stitch
+folder = Path(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+stitch(BlockStore(folder / "blocks", SHAPE, 512, {}), GRID, folder / "full.tif", folder / "full2.tif", {})
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of file sizes")
+@pytest.mark.parametrize("limit", [1000, 100_000, 470_000])
+def test_a_file_that_cannot_be_written_is_an_error(run, limit):
+    """The system refuses to let a file grow, as it does on a full disk."""
+    found = subprocess.run(
+        [sys.executable, "-c", FULL, str(run[0]), str(Path(__file__).parent), str(limit)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "RunError: " in found.stderr
+    assert "disk" in found.stderr.splitlines()[-1]
+    assert not list(run[0].glob("*full.*"))
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -7,22 +7,37 @@ It knows nothing about models or rasters.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-import zipfile
+import uuid
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, RunError
 from geoseg.windows import Rect, blocks
 
-__all__ = ["BlockStore", "LedgerSummary", "fingerprint", "replace_file"]
+__all__ = [
+    "BlockStore",
+    "CorruptBlockError",
+    "LedgerSummary",
+    "fingerprint",
+    "full_disk",
+    "remove_folder",
+    "replace_file",
+]
+
+DONE, EMPTY, FAILED = "block", "empty", "failed"
+_DIGEST = 16
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -41,6 +56,56 @@ def replace_file(temporary: Path, destination: Path) -> None:
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, destination)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that nobody ever sees half of it: it loses its name first."""
+    if not folder.exists():
+        return
+    grave = folder.with_name(f".{folder.name}.tmp{uuid.uuid4().hex[:8]}")
+    os.replace(folder, grave)
+    shutil.rmtree(grave, ignore_errors=True)
+
+
+@contextmanager
+def full_disk(folder: Path, *also: type[Exception]) -> Iterator[None]:
+    """Turn the many ways in which a full disk shows itself into one message.
+
+    Args:
+        folder: Where is written.
+        also: Exceptions that mean here that something could not be written, whatever they say.
+
+    Raises:
+        RunError: If what happened inside was a full disk.
+    """
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        if not (isinstance(error, also) or _says_full(error)):
+            raise
+        where = folder.resolve()
+        free_mb = shutil.disk_usage(where).free >> 20
+        raise RunError(
+            f"the disk of {where} does not take what has to be written ({free_mb} MB free): "
+            f"{' '.join(str(error).split())}. Make room there (`geoseg check` says how much a run needs) and run the "
+            "same command again; finished blocks are kept"
+        ) from error
+
+
+def _says_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        if any(words in str(error).lower() for words in ("no space left", "disk is full", "file too large")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+class CorruptBlockError(RunError):
+    """A block file does not read back as it was written; it has been removed, so that the block is done again."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +150,15 @@ class BlockStore:
         self.block_px = block_px
         known = {**json.loads(json.dumps(dict(parts), default=str)), "shape": list(shape), "block_px": block_px}
         self.key = fingerprint(known)
-        folder.mkdir(parents=True, exist_ok=True)
         key_file = folder / "key.json"
-        if key_file.exists():
-            _refuse_other_work(json.loads(key_file.read_text(encoding="utf-8")), known, folder)
-        else:
-            self._write(key_file, json.dumps(known, indent=1, sort_keys=True).encode())
+        with full_disk(folder.parent):
+            if folder.exists() and not key_file.exists():
+                remove_folder(folder)  # of blocks without a key nobody knows what they were made from
+            folder.mkdir(parents=True, exist_ok=True)
+            if key_file.exists():
+                _refuse_other_work(json.loads(key_file.read_text(encoding="utf-8")), known, folder)
+            else:
+                self._write(key_file, json.dumps(known, indent=1, sort_keys=True).encode())
 
     def __iter__(self) -> Iterator[Rect]:
         """All blocks, row by row."""
@@ -99,7 +167,7 @@ class BlockStore:
     def pending(self) -> Iterator[Rect]:
         """Blocks that are not done or empty; those that failed are tried again."""
         for block in self:
-            if not (self._path(block, "npz").exists() or self._path(block, "empty").exists()):
+            if not (self._path(block, DONE).exists() or self._path(block, EMPTY).exists()):
                 yield block
 
     def save(self, block: Rect, classes: np.ndarray, confidence: np.ndarray) -> None:
@@ -109,70 +177,75 @@ class BlockStore:
             block: Which block.
             classes: (H, W) uint8.
             confidence: (H, W) uint8.
+
+        Raises:
+            RunError: If the disk is full.
         """
-        temporary = self._path(block, f"tmp{os.getpid()}")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, classes=classes, confidence=confidence)
-        replace_file(temporary, self._path(block, "npz"))
-        self._path(block, "failed").unlink(missing_ok=True)
+        content = zlib.compress(np.stack([classes, confidence]).tobytes(), 1)
+        self._write(self._path(block, DONE), hashlib.blake2b(content, digest_size=_DIGEST).digest() + content)
+        self._path(block, FAILED).unlink(missing_ok=True)
 
     def save_empty(self, block: Rect) -> None:
         """Note that a block has no valid pixel."""
-        self._write(self._path(block, "empty"), b"")
-        self._path(block, "failed").unlink(missing_ok=True)
+        self._write(self._path(block, EMPTY), b"")
+        self._path(block, FAILED).unlink(missing_ok=True)
 
     def save_failed(self, block: Rect, reason: str) -> None:
         """Note that a block could not be done, and why."""
-        self._write(self._path(block, "failed"), reason.encode())
+        self._write(self._path(block, FAILED), reason.encode())
 
     def load(self, block: Rect) -> tuple[np.ndarray, np.ndarray] | None:
-        """Classes and confidence of a block, (H, W) uint8 each; None if it is empty, failed or not done.
+        """Classes and confidence of a block, (H, W) uint8 each; None if it is empty or failed.
 
-        A file that does not read back whole is removed, so that the block is done again.
+        Raises:
+            CorruptBlockError: If its file is damaged. The file is removed, so that the block is pending again.
+            RunError: If the block has not been done.
         """
-        path = self._path(block, "npz")
+        path = self._path(block, DONE)
         try:
-            with path.open("rb") as file, np.load(file) as arrays:
-                classes, confidence = arrays["classes"], arrays["confidence"]
+            content = path.read_bytes()
         except FileNotFoundError:
-            return None
-        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError):
-            path.unlink(missing_ok=True)
-            return None
-        return (classes, confidence) if classes.shape == block.shape else None
-
-    def drop_corrupt(self) -> int:
-        """Read every finished block once, remove those that are not whole, and say how many."""
-        before = sum(1 for _ in self.folder.glob("*.npz"))
-        for block in self:
-            self.load(block)
-        return before - sum(1 for _ in self.folder.glob("*.npz"))
+            if self._path(block, EMPTY).exists() or self._path(block, FAILED).exists():
+                return None
+            raise RunError(f"block {_name(block)} has not been done; run the same command again") from None
+        digest, packed = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.blake2b(packed, digest_size=_DIGEST).digest() == digest:
+            pixels = np.frombuffer(zlib.decompress(packed), np.uint8)
+            if pixels.size == 2 * block.size:
+                classes, confidence = pixels.reshape(2, *block.shape)
+                return classes, confidence
+        path.unlink(missing_ok=True)
+        raise CorruptBlockError(f"{path} is damaged and was removed; run the same command again to redo that block")
 
     def summary(self) -> LedgerSummary:
         """How the blocks stand now."""
-        names = {path.name for path in self.folder.iterdir()}
-        total = done = empty = 0
+        ends = {DONE: 0, EMPTY: 0}
         failed: dict[str, str] = {}
-        for block in self:
-            total += 1
-            stem = _name(block)
-            done += f"{stem}.npz" in names
-            empty += f"{stem}.empty" in names
-            if f"{stem}.failed" in names:
-                failed[stem] = (self.folder / f"{stem}.failed").read_text(encoding="utf-8")
-        return LedgerSummary(total, done, empty, failed)
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                stem, _, suffix = entry.name.partition(".")
+                if suffix in ends:
+                    ends[suffix] += 1
+                elif suffix == FAILED and not (self.folder / f"{stem}.{DONE}").exists():
+                    failed[stem] = Path(entry.path).read_text(encoding="utf-8")
+        rows, cols = (-(-side // self.block_px) for side in self.shape)
+        return LedgerSummary(rows * cols, ends[DONE], ends[EMPTY], dict(sorted(failed.items())))
 
     def remove(self) -> None:
         """Remove the folder and all in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
     def _path(self, block: Rect, suffix: str) -> Path:
         return self.folder / f"{_name(block)}.{suffix}"
 
     def _write(self, path: Path, content: bytes) -> None:
-        temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
-        temporary.write_bytes(content)
-        replace_file(temporary, path)
+        temporary = path.with_name(f".{path.name}.tmp{uuid.uuid4().hex[:8]}")
+        try:
+            with full_disk(self.folder):
+                temporary.write_bytes(content)
+                replace_file(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _name(block: Rect) -> str:

@@ -12,10 +12,13 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
+from geoseg.errors import InputError, RunError
 from geoseg.legend import LEGEND, NODATA, Legend
-from geoseg.segment.blocks import BlockStore, replace_file
+from geoseg.ortho.facts import check_complete
+from geoseg.segment.blocks import BlockStore, full_disk, replace_file
 from geoseg.windows import Rect
 
 __all__ = ["stitch", "write_raster"]
@@ -37,11 +40,15 @@ def stitch(store: BlockStore, grid: GeoBox, classes: Path, confidence: Path, tag
         confidence: Destination of the confidence raster (uint8 percent, 255 nodata).
         tags: Provenance, kept as TIFF metadata.
 
+    Raises:
+        CorruptBlockError: If a block is damaged; neither file is touched then.
+        RunError: If a block has not been done, or the disk is full.
+
     Returns:
         Number of pixels by code; nodata is counted inside blocks that are done only.
     """
     counts = np.zeros(256, np.int64)
-    with rasterio.Env(**_GDAL_OPTIONS), ExitStack() as stack:
+    with rasterio.Env(**_GDAL_OPTIONS), full_disk(classes.parent, RasterioError), ExitStack() as stack:
         names = tags | {"CLASSES": ", ".join(f"{entry.code} {entry.name}" for entry in LEGEND.entries)}
         class_sink = stack.enter_context(write_raster(classes, grid, names, LEGEND))
         confidence_sink = stack.enter_context(write_raster(confidence, grid, tags | {"UNIT": "percent"}))
@@ -74,6 +81,7 @@ def write_raster(path: Path, grid: GeoBox, tags: dict[str, str], legend: Legend 
             if legend is not None:
                 sink.write_colormap(1, legend.colormap)
         _to_cog(draft, cog, mode=legend is not None)
+        _check_whole(cog)
         replace_file(cog, path)
         _write_category_names(path, legend)
     finally:
@@ -118,6 +126,19 @@ def _to_cog(draft: Path, cog: Path, *, mode: bool) -> None:
     )
 
 
+def _check_whole(path: Path) -> None:
+    """GDAL reports some failed writes to nobody; a block that ends behind the file's end tells of them all.
+
+    Raises:
+        RunError: If the file is cut off.
+    """
+    try:
+        with rasterio.open(path) as raster:
+            check_complete(raster, str(path))
+    except (InputError, RasterioError) as error:
+        raise RunError(f"{path} was not written whole, perhaps for lack of disk space: {error}") from error
+
+
 def _write_category_names(path: Path, legend: Legend | None) -> None:
     """Class names beside the raster, where GDAL and QGIS look for them."""
     sidecar = path.with_name(path.name + ".aux.xml")
@@ -126,4 +147,6 @@ def _write_category_names(path: Path, legend: Legend | None) -> None:
         return
     names = "".join(f"<Category>{entry.name}</Category>" for entry in legend.entries)
     text = f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand></PAMDataset>\n'
-    sidecar.write_text(text, encoding="utf-8")
+    draft = path.with_name(f".{sidecar.name}.tmp{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    replace_file(draft, sidecar)
