@@ -30,7 +30,15 @@ def demo_field() -> FieldSpec:
     from geoseg.train.synthetic import FieldSpec
 
     return FieldSpec(
-        seed=20240517, height_px=4000, width_px=5600, weeds_per_m2=2.0, weed_diameter_m=0.04, weed_clustering=0.9
+        seed=20240517,
+        height_px=4000,
+        width_px=5600,
+        gsd_m=0.004,
+        plant_diameter_m=0.16,
+        late_share=0.05,
+        weeds_per_m2=1.2,
+        weed_diameter_m=0.06,
+        weed_clustering=0.95,
     )
 
 
