@@ -14,6 +14,7 @@ from geoseg.models import load
 from geoseg.train.evaluate import evaluate_raster
 
 VALIDATION = Window(8320, 0, 1280, 2560)
+MARGIN = 64
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +48,15 @@ def test_windows_are_nearly_invisible_with_the_default_network(potato, capsys):
     folder, _ = potato
     segmenter = load("default", "openvino-f32")
     with rasterio.open(folder / "ortho.tif") as source:
-        image = np.pad(source.read(), ((0, 0), (0, -2560 % 16), (0, -1280 % 16)), mode="reflect")
-    whole = segmenter(image[None])[0].argmax(axis=0)
+        image = np.pad(source.read(), ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="reflect")
+    whole = segmenter(image[None])[0].argmax(axis=0)[MARGIN:-MARGIN, MARGIN:-MARGIN]
     small = load_config(None, ["segment.write_px=512", "backend=openvino-f32"])
     windowed = job.segment(folder / "ortho.tif", folder / "windowed", config=small)
     with rasterio.open(windowed.path / "classes.tif") as raster:
         same = float((raster.read(1) == whole).mean())
     with capsys.disabled():
         print(f"\nwindows of 512 px against the whole image at once: {same:.5%} of pixels have the same class")  # noqa: T201
-    assert same > 0.999
+    assert same > 0.9998
 
 
 def test_the_prescription_of_a_real_field_is_whole(potato):
