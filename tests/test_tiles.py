@@ -204,7 +204,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path):
     write_raster(tmp_path / "images" / "a.png", np.zeros((3, 8, 8), np.uint8), None)
     refused(r"a\.png has no mask", gsd_m=0.003)
     write_raster(tmp_path / "masks" / "a.png", np.zeros((1, 8, 9), np.uint8), None)
-    refused(r"its mask \(8, 9\)", gsd_m=0.003)
+    refused(r"\(8, 9\) against \(8, 8\)", gsd_m=0.003)
 
 
 def tile(name: str = "a") -> Tile:

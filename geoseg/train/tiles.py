@@ -23,6 +23,8 @@ from rasterio.windows import transform as window_transform
 
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
+from geoseg.train.labelfiles import LabelConfig
+from geoseg.train.labels import image_grid, open_labels
 from geoseg.windows import Rect, windows
 
 __all__ = ["Tile", "TileConfig", "TileSource", "excess_green", "make_tiles", "read_index", "read_tile", "write_set"]
@@ -45,13 +47,15 @@ class TileSource:
     Attributes:
         name: Short name; starts the tiles' names.
         images: Raster file, or folder of image files.
-        labels: Label raster on the same grid, or folder of masks with the images' names.
+        labels: Label raster on the same grid, vector, COCO or YOLO file or run directory; for a folder of images,
+            folder of masks or YOLO files with the images' names.
         gsd_m: Metres per pixel where the files do not say it.
         validation_cols: First and last + 1 column that validates, of an ortho.
         validation_rows: The same for rows.
         validation_names: Patterns of file names that validate, of a folder.
         ignore_green: Pixels labelled soil with an excess green above this are left out of training (255): labels are
             seldom complete. None trusts the labels. Validation keeps the labels as they are.
+        label: How to understand the label files.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -64,6 +68,7 @@ class TileSource:
     validation_rows: tuple[int, int] | None = None
     validation_names: tuple[str, ...] = ()
     ignore_green: float | None = None
+    label: LabelConfig = field(default_factory=LabelConfig)
 
 
 @dataclass(frozen=True)
@@ -201,17 +206,14 @@ def _cut(source: TileSource, tile_px: int) -> Iterator[Tile]:
 
 
 def _cut_ortho(source: TileSource, path: Path, tile_px: int) -> Iterator[Tile]:
-    with _open(path) as ortho, _open(Path(source.labels)) as labels:
-        if ortho.shape != labels.shape or not ortho.transform.almost_equals(labels.transform, precision=1e-6):
-            raise LabelError(
-                f"{source.labels} does not lie on the grid of {path}: {labels.shape} against {ortho.shape}"
-            )
+    labels_of = open_labels(source.labels, image_grid(path), source.label)
+    with _open(path) as ortho, labels_of as labels:
         gsd_m = source.gsd_m or abs(ortho.transform.determinant) ** 0.5
         for split, part in _parts(source, ortho.shape):
             for window in windows(part.shape, tile_px, 0):
                 row, col = part.row0 + window.write.row0, part.col0 + window.write.col0
                 view = RasterioWindow(col, row, window.write.shape[1], window.write.shape[0])
-                classes = labels.read(1, window=view)
+                classes = labels.read(Rect(row, col, row + window.write.shape[0], col + window.write.shape[1]))
                 classes[ortho.dataset_mask(window=view) == 0] = NODATA
                 if (classes == NODATA).all():
                     continue
@@ -254,11 +256,12 @@ def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
         if not masks:
             raise LabelError(f"{path.name} has no mask in {source.labels}")
         image, _ = _read(path)
-        labels, _ = _read(masks[0])
-        if image.shape[0] < 3 or image.shape[1:] != labels.shape[1:]:
-            raise LabelError(f"{path} has shape {image.shape}, its mask {labels.shape[1:]}")
+        if image.shape[0] < 3:
+            raise LabelError(f"{path} has {image.shape[0]} bands; expected red, green and blue")
+        with open_labels(masks[0], image_grid(path), source.label) as opened:
+            labels = opened.read(Rect(0, 0, *image.shape[1:]))
         split = VALIDATION if any(fnmatch(path.stem, pattern) for pattern in source.validation_names) else TRAIN
-        yield _tile(source, f"{source.name}_{path.stem}", split, (0, 0), source.gsd_m, image[:3], labels[0], {})
+        yield _tile(source, f"{source.name}_{path.stem}", split, (0, 0), source.gsd_m, image[:3], labels, {})
 
 
 def _tile(

@@ -1,0 +1,289 @@
+"""Labels on the grid of an image, whatever file they come from: one way to read them, window by window.
+
+Pixels belong to a polygon if their centre does. What covers a pixel with crop and with weed is decided by the option
+``on_top`` and can be asked for as `overlap`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import rasterio
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.features import rasterize
+from rasterio.windows import Window as RasterWindow
+
+from geoseg.errors import LabelError
+from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
+from geoseg.train.labelfiles import LabelConfig, class_code, make_frame, moved, read_instances
+from geoseg.vectors import batches, polygonize
+from geoseg.windows import Rect, blocks
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["Labels", "RasterLabels", "VectorLabels", "image_grid", "open_labels", "write_labels"]
+
+_RASTERS = (".tif", ".tiff", ".png", ".vrt", ".img", ".jp2")
+_EXACT = 2.0**16  # pixel coordinates are kept to this part of a pixel, so that they do not depend on the window
+_BLOCK_PX = 1024
+
+
+class Labels(Protocol):
+    """Labels on a grid; a context manager.
+
+    Attributes:
+        grid: The grid of the image.
+    """
+
+    grid: GeoBox
+
+    def read(self, rect: Rect) -> np.ndarray:
+        """(H, W) uint8 codes of a rectangle inside the grid."""
+        ...
+
+    def overlap(self, rect: Rect) -> np.ndarray:
+        """(H, W) bool: pixels that the labels give to crop and to weed."""
+        ...
+
+    def shapes(self, rect: Rect) -> list[tuple[int, Any]]:
+        """Codes and polygons of the instances in a rectangle, cut at its edges, x and y in pixels from its corner."""
+        ...
+
+    def frames(self) -> Iterator[gpd.GeoDataFrame]:
+        """All instances with code, class and geometry in the CRS of the grid, in batches."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        ...
+
+
+class RasterLabels:
+    """A class raster on the grid of the image."""
+
+    def __init__(self, path: Path, grid: GeoBox, config: LabelConfig) -> None:
+        """Open the raster.
+
+        Raises:
+            LabelError: If it cannot be opened, is not on the grid, or holds no small integers.
+        """
+        self.grid = grid
+        self._path, self._file = path, _open(path)
+        shape = (int(grid.shape[0]), int(grid.shape[1]))
+        transform = self._file.transform
+        if self._file.shape != shape or not (
+            transform.almost_equals(grid.affine, precision=1e-6) or transform == Affine.identity()
+        ):
+            found = self._file.shape
+            self._file.close()
+            raise LabelError(f"{path} does not lie on the grid of the image: {found} against {shape}")
+        self._table = np.arange(256)
+        self._table[[code for code in range(256) if code not in (SOIL, CROP, WEED, NODATA)]] = -1
+        for value, name in config.classes.items():
+            if value.isdigit() and int(value) < 256:
+                self._table[int(value)] = class_code(name, {}, str(path))
+
+    def read(self, rect: Rect) -> np.ndarray:
+        """(H, W) uint8 codes.
+
+        Raises:
+            LabelError: If the raster holds something that is no class.
+        """
+        height, width = rect.shape
+        try:
+            values: np.ndarray = self._file.read(1, window=RasterWindow(rect.col0, rect.row0, width, height))
+        except RasterioIOError as error:
+            raise LabelError(f"{self._path} cannot be read at row {rect.row0}: {error}") from error
+        if values.dtype != np.uint8:
+            if (values != np.clip(values, 0, 255).astype(np.uint8)).any():
+                raise LabelError(f"{self._path} holds {values.dtype} values outside 0..255; expected class codes")
+            values = values.astype(np.uint8)
+        classes = self._table[values]
+        if (classes < 0).any():
+            unknown = np.unique(values[classes < 0]).tolist()
+            raise LabelError(
+                f"{self._path} holds {unknown}; expected 0 soil, 1 crop, 2 weed, 255 left out, or say what they are "
+                "with the option classes"
+            )
+        return np.asarray(classes, np.uint8)
+
+    def overlap(self, rect: Rect) -> np.ndarray:
+        """Nothing overlaps in a raster."""
+        return np.zeros(rect.shape, bool)
+
+    def shapes(self, rect: Rect) -> list[tuple[int, Any]]:
+        """Regions of one class that hang together over pixel edges."""
+        classes = self.read(rect)
+        return polygonize(classes, Affine.identity(), mask=(classes != SOIL) & (classes != NODATA))
+
+    def frames(self) -> Iterator[gpd.GeoDataFrame]:
+        """Regions of the whole raster in batches, not the raster at once."""
+        wanted = np.flatnonzero((self._table == CROP) | (self._table == WEED)).tolist()
+        plain = self._file.transform == Affine.identity()
+        for batch in batches(self._path, codes=wanted):
+            shapes = moved(batch.geometry, self.grid.affine) if plain else batch.geometry
+            yield make_frame(self._table[batch.code].tolist(), shapes, self.grid)
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the raster."""
+        self._file.close()
+
+
+class VectorLabels:
+    """Polygons with a class, from a frame of instances.
+
+    Attributes:
+        grid: The grid of the image.
+        frame: The instances, in the CRS of the grid.
+    """
+
+    def __init__(self, frame: gpd.GeoDataFrame, grid: GeoBox, on_top: str = "weed") -> None:
+        """Bring the polygons into pixels.
+
+        Args:
+            frame: Instances with ``code`` and geometry.
+            grid: Grid of the image.
+            on_top: Class that wins where crop and weed overlap.
+        """
+        self.grid, self.frame = grid, frame
+        pixels = moved(frame.geometry.to_numpy(), ~grid.affine)
+        self._shapes = shapely.transform(pixels, lambda points: np.rint(points * _EXACT) / _EXACT)
+        self._codes = frame["code"].to_numpy()
+        self._order = (SOIL, CROP, WEED, NODATA) if on_top == "weed" else (SOIL, WEED, CROP, NODATA)
+        self._tree = shapely.STRtree(self._shapes)
+
+    def read(self, rect: Rect) -> np.ndarray:
+        """(H, W) uint8 codes; soil where there is no polygon."""
+        classes = np.full(rect.shape, SOIL, np.uint8)
+        for code in self._order:
+            classes[self._burn(rect, code)] = code
+        return classes
+
+    def overlap(self, rect: Rect) -> np.ndarray:
+        """(H, W) bool: pixels that lie in a crop polygon and in a weed polygon."""
+        return np.asarray(self._burn(rect, CROP) & self._burn(rect, WEED), bool)
+
+    def shapes(self, rect: Rect) -> list[tuple[int, Any]]:
+        """The instances, cut at the rectangle; they may overlap."""
+        box = shapely.box(rect.col0, rect.row0, rect.col1, rect.row1)
+        near = np.sort(self._tree.query(box, "intersects"))
+        parts = shapely.intersection(self._shapes[near], box)
+        whole = shapely.transform(parts, lambda points: points - (rect.col0, rect.row0))
+        return [
+            (int(code), piece)
+            for code, part in zip(self._codes[near], whole, strict=True)
+            for piece in shapely.get_parts(part)
+            if piece.area > 0
+        ]
+
+    def frames(self) -> Iterator[gpd.GeoDataFrame]:
+        """All instances at once, as they were read."""
+        yield self.frame
+
+    def _burn(self, rect: Rect, code: int) -> np.ndarray:
+        box = shapely.box(rect.col0, rect.row0, rect.col1, rect.row1)
+        near = self._tree.query(box)
+        near = near[self._codes[near] == code]
+        out = np.zeros(rect.shape, np.uint8)
+        if near.size:
+            place = Affine.translation(rect.col0, rect.row0)
+            rasterize(((shape, 1) for shape in self._shapes[near]), out=out, transform=place)
+        return np.asarray(out, bool)
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
+
+
+def image_grid(path: Path) -> GeoBox:
+    """The grid of an image; without georeference, its pixels.
+
+    Raises:
+        LabelError: If it cannot be opened.
+    """
+    with _open(path) as file:
+        return GeoBox(file.shape, file.transform, file.crs)
+
+
+def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = None) -> Labels:
+    """Labels from any file, on the grid of an image.
+
+    Args:
+        path: Class raster, run directory, vector file, COCO file, YOLO file or folder of YOLO files.
+        grid: Grid of the image.
+        config: How to understand the file.
+
+    Raises:
+        LabelError: If they cannot be read or placed.
+    """
+    path, config = Path(path), config or LabelConfig()
+    if (path / "classes.tif").is_file():
+        path = path / "classes.tif"
+    if not path.exists() and path.suffix.lower() not in _RASTERS:
+        raise LabelError(
+            f"there is no {path}; expected a class raster, a vector, COCO or YOLO file, or a run directory"
+        )
+    if path.suffix.lower() in _RASTERS:
+        return RasterLabels(path, grid, config)
+    return VectorLabels(read_instances(path, grid, config), grid, config.on_top)
+
+
+def write_labels(labels: Labels, out: Path) -> dict[str, int]:
+    """Write labels as a class raster; gives pixels per class name and, as ``overlap``, those claimed twice."""
+    grid = labels.grid
+    height, width = (int(size) for size in grid.shape)
+    counts = np.zeros(256, np.int64)
+    twice = 0
+    profile = {
+        "driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width, "nodata": NODATA,
+        "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "BIGTIFF": "IF_SAFER",
+    }  # fmt: skip
+    if grid.crs is not None:
+        profile["crs"] = grid.crs.to_wkt()
+    if grid.affine != Affine.identity():
+        profile["transform"] = grid.affine
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(out, "w", **profile) as sink:
+            sink.write_colormap(1, LEGEND.colormap)
+            for rect in blocks((height, width), _BLOCK_PX):
+                classes = labels.read(rect)
+                counts += np.bincount(classes.ravel(), minlength=256)
+                twice += int(labels.overlap(rect).sum())
+                sink.write(classes, 1, window=RasterWindow(rect.col0, rect.row0, rect.shape[1], rect.shape[0]))
+    return {entry.name: int(counts[entry.code]) for entry in LEGEND.entries} | {"overlap": twice}
+
+
+def _open(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
+    except RasterioIOError as error:
+        raise LabelError(f"{path} cannot be read as a raster: {error}") from error

@@ -1,0 +1,291 @@
+"""Labels in and out: every format gives the raster back, classes and places are understood, nonsense is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.features import rasterize
+
+from geoseg.errors import GeosegWarning, LabelError
+from geoseg.export.labels import cut, write_coco, write_vector, write_yolo
+from geoseg.legend import CROP, NODATA, SOIL, WEED
+from geoseg.train.cocofile import decode_rle
+from geoseg.train.labelfiles import LabelConfig
+from geoseg.train.labels import VectorLabels, image_grid, open_labels, write_labels
+from geoseg.train.tiles import TileConfig, TileSource, make_tiles, read_index, read_tile
+from geoseg.windows import Rect, windows
+from rasters import FINE, UTM, noise, write
+
+SHAPE = (70, 90)
+WHOLE = Rect(0, 0, *SHAPE)
+GRID = GeoBox(SHAPE, FINE, UTM)
+FORMATS = ("raster.tif", "a.gpkg", "a.geojson", "coco.json", "yolo")
+
+
+def blobs(seed: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    """Classes of all sorts of regions: with holes, islands in holes, single pixels and corners that touch."""
+    smooth = noise(shape, 1, "float32", seed)[0]
+    return np.digitize(smooth, (0.45, 0.65)).astype(np.uint8)
+
+
+def save(folder: Path, classes: np.ndarray) -> Path:
+    return write(folder / "truth.tif", classes[None])
+
+
+def convert(labels_path: Path, grid: GeoBox, out: Path, tile_px: int | None = 32) -> Path:
+    with open_labels(labels_path, grid) as labels:
+        if out.suffix == ".tif":
+            write_labels(labels, out)
+        elif out.suffix == ".json":
+            write_coco(cut(labels, "t", tile_px), out)
+        elif out.suffix:
+            write_vector(labels.frames(), out, grid.crs and grid.crs.proj)
+        else:
+            write_yolo(cut(labels, "t", tile_px), out)
+    return out
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=4)
+@given(seed=st.integers(0, 10_000))
+def test_labels_written_and_read_are_the_same_raster(name, seed, tmp_path_factory):
+    folder, classes = tmp_path_factory.mktemp("labels"), blobs(seed)
+    file = convert(save(folder, classes), GRID, folder / name)
+    with open_labels(file, GRID) as labels:
+        np.testing.assert_array_equal(labels.read(WHOLE), classes)
+        assert not labels.overlap(WHOLE).any()
+
+
+@pytest.mark.parametrize("seed", [2, 27])  # holes that touch an outline at a corner
+def test_holes_survive_in_one_outline(seed, tmp_path):
+    file = convert(save(tmp_path, blobs(seed)), GRID, tmp_path / "yolo")
+    np.testing.assert_array_equal(open_labels(file, GRID).read(WHOLE), blobs(seed))
+
+
+def test_corrected_vectors_go_out_again_without_a_change(tmp_path):
+    classes = blobs(1)
+    first = convert(save(tmp_path, classes), GRID, tmp_path / "a.gpkg")
+    for name in ("b.geojson", "c.json", "d"):
+        file = convert(first, GRID, tmp_path / name)
+        np.testing.assert_array_equal(open_labels(file, GRID).read(WHOLE), classes)
+
+
+@given(seed=st.integers(0, 999), size=st.integers(3, 40))
+@settings(max_examples=15)
+def test_windows_are_cuts_of_the_whole(seed, size):
+    random = np.random.default_rng(seed)
+    centres = random.uniform((0, 0), SHAPE[::-1], (12, 2)) * 0.005 * (1, -1) + (690000, 5360000)
+    shapes = shapely.buffer(shapely.points(centres), random.uniform(0.005, 0.08, 12))
+    frame = gpd.GeoDataFrame({"code": random.integers(1, 3, 12)}, geometry=shapes, crs=UTM)
+    labels = VectorLabels(frame, GRID)
+    whole = labels.read(WHOLE)
+    for window in windows(SHAPE, size, 0):
+        np.testing.assert_array_equal(labels.read(window.write), whole[window.write.slices])
+    inside = shapely.union_all(frame[frame.code == WEED].geometry)
+    rows, cols = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
+    oracle = shapely.contains_xy(inside, 690000 + cols * 0.005, 5360000 - rows * 0.005)
+    assert ((whole == WEED) != oracle).sum() <= 2  # centres within a rounding of an edge
+
+
+def frame_of(column: str = "class", values: tuple = ("crop", "weed"), crs: str | None = UTM) -> gpd.GeoDataFrame:
+    """Two squares of 20 px that share 10 x 20 px."""
+    left, top = 690000, 5360000
+    boxes = [shapely.box(left + x, top - 0.15, left + x + 0.1, top - 0.05) for x in (0.05, 0.1)]
+    return gpd.GeoDataFrame({column: list(values)}, geometry=boxes, crs=crs)
+
+
+@pytest.mark.parametrize(("on_top", "crop", "weed"), [("weed", 200, 400), ("crop", 400, 200)])
+def test_overlap_is_told_and_decided(on_top, crop, weed, tmp_path):
+    frame_of().to_file(tmp_path / "a.gpkg")
+    with open_labels(tmp_path / "a.gpkg", GRID, LabelConfig(on_top=on_top)) as labels:
+        told = write_labels(labels, tmp_path / "out.tif")
+    assert told == {"soil": 70 * 90 - 600, "crop": crop, "weed": weed, "overlap": 200}
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:25833"])
+@pytest.mark.parametrize("suffix", [".gpkg", ".shp", ".geojson"])
+def test_any_crs_and_vector_format(crs, suffix, tmp_path):
+    crs = "EPSG:4326" if suffix == ".geojson" else crs
+    path = tmp_path / f"a{suffix}"
+    frame_of("kind", (1, 2)).to_crs(crs).to_file(path)
+    with open_labels(path, GRID, LabelConfig(column="kind")) as labels:
+        assert np.bincount(labels.read(WHOLE).ravel()).tolist() == [70 * 90 - 600, 200, 400]
+
+
+def test_names_of_others_are_mapped(tmp_path):
+    frame_of("what", ("Kartoffel", "Melde")).to_file(tmp_path / "a.gpkg")
+    config = LabelConfig(column="what", classes={"Kartoffel": "crop", "Melde": 2})
+    classes = open_labels(tmp_path / "a.gpkg", GRID, config).read(WHOLE)
+    assert (classes[15, 15], classes[15, 25], classes[15, 35]) == (CROP, WEED, WEED)
+    with pytest.raises(LabelError, match="Kartoffel.*option classes"):
+        open_labels(tmp_path / "a.gpkg", GRID, LabelConfig(column="what"))
+    with pytest.raises(LabelError, match="no column 'class'.*what"):
+        open_labels(tmp_path / "a.gpkg", GRID)
+
+
+def test_points_are_discs_of_true_metres(tmp_path):
+    points = gpd.GeoDataFrame({"class": ["weed"]}, geometry=[shapely.Point(690000.2, 5359999.8)], crs=UTM)
+    points.to_crs(4326).to_file(tmp_path / "a.geojson")
+    with pytest.raises(LabelError, match="radius"):
+        open_labels(tmp_path / "a.geojson", GRID)
+    classes = open_labels(tmp_path / "a.geojson", GRID, LabelConfig(radius_m=0.05)).read(WHOLE)
+    assert (classes == WEED).sum() == pytest.approx(np.pi * 10**2, rel=0.03)
+    assert np.argwhere(classes == WEED).mean(axis=0) == pytest.approx([39.5, 39.5], abs=0.2)
+    frame = points.assign(radius_m=0.1)
+    frame.to_file(tmp_path / "b.gpkg")
+    classes = open_labels(tmp_path / "b.gpkg", GRID).read(WHOLE)
+    assert (classes == WEED).sum() == pytest.approx(np.pi * 20**2, rel=0.03)
+
+
+def test_what_cannot_be_placed_is_refused(tmp_path):
+    with pytest.raises(LabelError, match="there is no"):
+        open_labels(tmp_path / "none.gpkg", GRID)
+    lines = gpd.GeoDataFrame({"class": ["crop"]}, geometry=[shapely.LineString([(0, 0), (1, 1)])], crs=UTM)
+    lines.to_file(tmp_path / "lines.gpkg")
+    with pytest.raises(LabelError, match="LineString"):
+        open_labels(tmp_path / "lines.gpkg", GRID)
+    with pytest.warns(UserWarning, match="crs"):
+        frame_of(crs=None).to_file(tmp_path / "none.shp")
+    with pytest.raises(LabelError, match="no CRS"):
+        open_labels(tmp_path / "none.shp", GRID)
+    with pytest.raises(LabelError, match="on_top"):
+        LabelConfig(on_top="soil")
+    write(tmp_path / "small.tif", np.zeros((1, 5, 5), np.uint8))
+    with pytest.raises(LabelError, match="does not lie on the grid"):
+        open_labels(tmp_path / "small.tif", GRID)
+    write(tmp_path / "codes.tif", np.full((1, *SHAPE), 7, np.uint8))
+    with pytest.raises(LabelError, match=r"\[7\]"):
+        open_labels(tmp_path / "codes.tif", GRID).read(WHOLE)
+    mapped = open_labels(tmp_path / "codes.tif", GRID, LabelConfig(classes={"7": "weed"}))
+    assert (mapped.read(WHOLE) == WEED).all()
+    assert next(mapped.frames())["class"].tolist() == ["weed"]
+
+
+def test_features_without_geometry_are_told(tmp_path):
+    frame = frame_of()
+    frame.geometry = [None, frame.geometry[1]]
+    frame.to_file(tmp_path / "a.gpkg")
+    with pytest.warns(GeosegWarning, match="1 features"):
+        labels = open_labels(tmp_path / "a.gpkg", GRID)
+    assert (labels.read(WHOLE) == WEED).sum() == 400
+
+
+def test_run_directory_is_its_class_raster(tmp_path):
+    classes = blobs(3)
+    write(tmp_path / "classes.tif", classes[None])
+    np.testing.assert_array_equal(open_labels(tmp_path, GRID).read(WHOLE), classes)
+
+
+def test_packed_run_lengths():
+    def pack(counts: list[int]) -> str:
+        out = ""
+        for index, count in enumerate(counts):
+            value = count - counts[index - 2] if index > 2 else count
+            more = True
+            while more:
+                digit, value = value & 31, value >> 5
+                more = value != (-1 if digit & 16 else 0)
+                out += chr((digit | (32 if more else 0)) + 48)
+        return out
+
+    for counts in ([4, 3, 70, 5, 18], [0, 100], [33, 1, 40, 26]):
+        np.testing.assert_array_equal(decode_rle(pack(counts), (10, 10)), decode_rle(counts, (10, 10)))
+    assert decode_rle([4, 3, 93], (10, 10))[4:7, 0].all()
+    with pytest.raises(LabelError, match="fill"):
+        decode_rle([4], (10, 10))
+
+
+def test_coco_without_a_place_must_be_the_whole_image(tmp_path):
+    content = {
+        "images": [{"id": 1, "file_name": "x.png", "height": SHAPE[0], "width": SHAPE[1]}],
+        "categories": [{"id": 5, "name": "Weed"}],
+        "annotations": [{"image_id": 1, "category_id": 5, "segmentation": [[2, 3, 12, 3, 12, 8, 2, 8]]}],
+    }
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(content))
+    classes = open_labels(path, GRID).read(WHOLE)
+    assert (classes[3:8, 2:12] == WEED).all()
+    assert (classes == WEED).sum() == 50
+    content["images"][0]["height"] = 12
+    path.write_text(json.dumps(content))
+    with pytest.raises(LabelError, match="row and col"):
+        open_labels(path, GRID)
+
+
+def test_yolo_lines_that_are_wrong_are_named(tmp_path):
+    path = tmp_path / "a.txt"
+    for line, message in (
+        ("0 0.1 0.2 0.3", "line 1, is no outline"),
+        ("0 0.1 0.2 0.3 0.4", "2 points"),
+        ("0 1 2 30 40 50 60", "0..1"),
+        ("7 0.1 0.1 0.2 0.1 0.2 0.2", "class 7"),
+    ):
+        path.write_text(line + "\n")
+        with pytest.raises(LabelError, match=message):
+            open_labels(path, GRID)
+    with pytest.raises(LabelError, match=r"no index.csv"):
+        open_labels(tmp_path, GRID)
+    assert open_labels(path, GRID, LabelConfig(classes={"7": "weed"})).read(WHOLE).max() == WEED
+
+
+def test_tiles_of_vector_labels_are_those_of_the_raster(tmp_path):
+    classes = blobs(5)
+    write(tmp_path / "o.tif", noise(SHAPE))
+    raster = save(tmp_path, classes)
+    vector = convert(raster, GRID, tmp_path / "a.gpkg")
+    for name, labels in (("one", raster), ("two", vector)):
+        source = TileSource("field", str(tmp_path / "o.tif"), str(labels))
+        make_tiles(TileConfig((source,), tile_px=32), tmp_path / name)
+    for line in read_index(tmp_path / "one"):
+        one, two = read_tile(tmp_path / "one", line), read_tile(tmp_path / "two", line)
+        np.testing.assert_array_equal(one.labels, two.labels)
+
+
+@pytest.mark.filterwarnings(f"ignore::{NotGeoreferencedWarning.__module__}.NotGeoreferencedWarning")
+def test_yolo_of_the_maize_images_is_their_masks(fields, tmp_path):
+    maize = fields / "maize"
+    both = dict.fromkeys(("edges", "centres"), 0)
+    either, area = both.copy(), both.copy()
+    for path in sorted((maize / "polygons").glob("*.txt"))[::5]:
+        image = next((maize / "images").glob(f"{path.stem}.*"))
+        with rasterio.open(next((maize / "masks").glob(f"{path.stem}.*"))) as file:
+            truth = file.read(1)
+        for corners in both:
+            found = open_labels(path, image_grid(image), LabelConfig(corners=corners)).read(Rect(0, 0, 600, 600))
+            both[corners] += int(((found > 0) & (found == truth)).sum())
+            either[corners] += int(((found > 0) | (truth > 0)).sum())
+            area[corners] += int((found > 0).sum()) - int((truth > 0).sum())
+    assert both["edges"] / either["edges"] > 0.75  # the outlines are simplified: they are not the masks
+    assert both["centres"] / either["centres"] > both["edges"] / either["edges"] + 0.03
+    assert abs(area["centres"]) < 0.2 * abs(area["edges"])
+    source = TileSource("m", str(maize / "images"), str(maize / "polygons"), gsd_m=0.0025)
+    assert make_tiles(TileConfig((source,)), tmp_path / "set") == 16
+
+
+def test_pixels_by_the_centre_rule_as_gdal_does():
+    shape = shapely.Polygon([(3.2, 2.1), (30.7, 9.4), (12.3, 40.8)])
+    frame = gpd.GeoDataFrame({"code": [CROP]}, geometry=[shape])
+    found = VectorLabels(frame, GeoBox(SHAPE, Affine.identity(), None)).read(WHOLE)
+    rows, cols = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
+    np.testing.assert_array_equal(found == CROP, shapely.contains_xy(shape, cols, rows))
+    assert (found == rasterize([(shape, CROP)], SHAPE)).all()
+    assert set(np.unique(found)) == {SOIL, CROP}
+
+
+def test_ignored_polygons_are_left_out_of_training(tmp_path):
+    frame_of(values=("crop", "ignore")).to_file(tmp_path / "a.gpkg")
+    with open_labels(tmp_path / "a.gpkg", GRID) as labels:
+        assert (labels.read(WHOLE) == NODATA).sum() == 400
+        assert write_yolo(cut(labels, "t"), tmp_path / "y") == 1
+    assert (tmp_path / "y" / "t.txt").read_text().startswith("0 ")
