@@ -9,6 +9,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,6 @@ def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _ortho_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What a person may have to say about an ortho, folded into `config`."""
 
-    @click.argument("ortho", type=str)
     @click.option("--boundary", "-b", type=PATH, help="Polygon file of the field (GPKG, shapefile, GeoJSON).")
     @click.option("--crs", help="CRS of an ortho that has none, e.g. EPSG:32632.")
     @click.option("--gsd", type=float, help="Metres per pixel of an ortho that has no georeference.")
@@ -87,7 +87,16 @@ def _ortho_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def wrapped(events: Path | None, json_events: bool, profile: Path | None, **options: Any) -> Any:
+        with ExitStack() as stack:
+            _tell(stack, events, json_events, profile)
+            return command(**options)
+
     for option in (
+        click.option("--profile", type=PATH, help="Write a trace of the run, for ui.perfetto.dev."),
+        click.option("--json-events", is_flag=True, help="Progress on stderr as JSON lines."),
+        click.option("--events", type=PATH, help="Append progress to this file as JSON lines."),
         click.option(
             "--out", "-o", type=PATH, default=Path("geoseg-out"), show_default=True, help="The run directory."
         ),
@@ -95,26 +104,63 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--keep-blocks", is_flag=True, help="Keep the work in progress."),
         click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
     ):
-        command = option(command)
-    return command
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def _tell(stack: ExitStack, events: Path | None, json_events: bool, profile: Path | None) -> None:
+    """Attach the listeners that the options ask for, and one that says when there was nothing to do."""
+    from geoseg.progress import json_lines, listen, trace
+
+    def note(event: dict[str, Any]) -> None:
+        if event["event"] == "run_finished" and not event["worked"]:
+            click.echo(f"geoseg: everything is in {event['run']} already; --fresh does it again", err=True)
+
+    stack.enter_context(listen(json_lines(sys.stderr) if json_events else note))
+    try:
+        if events is not None:
+            stack.enter_context(listen(json_lines(stack.enter_context(events.open("a", encoding="utf-8")))))
+        if profile is not None:
+            profile.touch()
+            stack.enter_context(trace(profile))
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be written: {error.strerror}") from error
 
 
 @main.command()
 @_config_options
+@click.argument("orthos", metavar="ORTHO...", nargs=-1, required=True, type=str)
 @_ortho_options
 @_run_options
-def run(as_json: bool, **options: Any) -> None:
+def run(orthos: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """From ORTHO to class map, plants, weed patches and a prescription, in one run directory.
 
-    Killed or failed, the same command goes on where it was.
+    Killed or failed, the same command goes on where it was. Several orthos each get a folder of their own in the run
+    directory; one that fails does not stop the others.
     """
+    if len(orthos) > 1:
+        _run_flights(orthos, as_json, options)
+        return
     from geoseg import job
 
-    _print_run(job.run(**options), as_json)
+    _print_run(job.run(orthos[0], **options), as_json)
+
+
+def _run_flights(orthos: tuple[str, ...], as_json: bool, options: dict[str, Any]) -> None:
+    from geoseg.flights import flight_lines, run_flights
+
+    flights = run_flights(orthos, options.pop("out"), say=lambda line: click.echo(line, err=True), **options)
+    rows = [flight.to_dict() for flight in flights]
+    click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(flight_lines(rows)))
+    if all(flight.exit_code == 2 for flight in flights):
+        raise click.exceptions.Exit(2)
+    if any(flight.exit_code for flight in flights):
+        raise click.exceptions.Exit(1)
 
 
 @main.command()
 @_config_options
+@click.argument("ortho", type=str)
 @_ortho_options
 @_run_options
 def segment(as_json: bool, **options: Any) -> None:
@@ -156,6 +202,7 @@ def prescribe(run_directory: Path, config: Config, as_json: bool, **machine: flo
 
 @main.command()
 @_config_options
+@click.argument("ortho", type=str)
 @_ortho_options
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(ortho: str, boundary: Path | None, config: Config, as_json: bool) -> None:

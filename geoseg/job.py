@@ -29,14 +29,14 @@ from geoseg.errors import GeosegWarning, IncompleteError, InputError, Prescripti
 from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard, Segmenter
 from geoseg.ortho import Ortho
-from geoseg.progress import bar
+from geoseg.progress import bar, emit
 from geoseg.results import CLASSES, CONFIDENCE, FIELD, PRESCRIPTION, QUICKLOOK, SUMMARY, Run
 from geoseg.rundir import RunDirectory, Stage, write_json
 from geoseg.segment.blocks import BlockStore, CorruptBlockError, remove_folder
 from geoseg.segment.predict import PredictStats, measure_speed, predict, tiling_for
 from geoseg.segment.stitch import stitch
 
-__all__ = ["inspect", "prescribe", "run", "segment", "vectorize"]
+__all__ = ["inspect", "load_segmenter", "prescribe", "run", "segment", "vectorize"]
 
 ATTEMPTS = 3
 """How often damaged blocks are done again before the disk is blamed."""
@@ -125,7 +125,7 @@ def inspect(ortho: str | Path, *, boundary: str | Path | None = None, config: Co
     from geoseg.preflight import estimate, from_error, preflight
 
     config = config or Config()
-    segmenter = _load(config)
+    segmenter = load_segmenter(config)
     card = segmenter.card
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeosegWarning)  # the findings say the same
@@ -154,7 +154,7 @@ def _segment(
 ) -> None:
     if fresh:
         directory.clear()
-    segmenter = model or _load(config)
+    segmenter = model or load_segmenter(config)
     card = segmenter.card
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", GeosegWarning)
@@ -198,8 +198,10 @@ def _predict_and_stitch(
     tags = {"GEOSEG_MODEL": segmenter.card.name, "GEOSEG_KEY": store.key}
     outputs = directory / CLASSES, directory / CONFIDENCE
 
+    pixel_ha = abs(grid.affine.determinant) / 1e4
+
     def predict_all() -> PredictStats:
-        with bar("segment", float(grid.shape[0] * grid.shape[1]), "px") as progress:
+        with bar("segment", float(grid.shape[0] * grid.shape[1]), "px", pixel_ha) as progress:
             return predict(lambda: source.reader(grid, field), segmenter, store, config.segment, progress.update)
 
     stats = predict_all()
@@ -353,6 +355,7 @@ def _summarise(directory: RunDirectory) -> dict[str, Any]:
         summary["prescription"] = {"refused": refused}
     write_json(directory / SUMMARY, summary)
     directory.save()
+    emit("run_finished", run=str(directory.path), worked=directory.worked)
     return summary
 
 
@@ -386,7 +389,8 @@ def _model_identity(card: ModelCard) -> dict[str, Any]:
     return {"name": card.name, "version": card.version, "sha256": card.weights_sha256}
 
 
-def _load(config: Config) -> Segmenter:
+def load_segmenter(config: Config) -> Segmenter:
+    """The network that a configuration names, on the backend that it names."""
     from geoseg.models import load  # brings torch, which no other stage needs
 
     return load(config.model, config.backend)

@@ -20,6 +20,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from geoseg.errors import BusyError, InputError
+from geoseg.progress import emit, span
 from geoseg.segment.blocks import fingerprint, full_disk, remove_folder, replace_file
 
 __all__ = ["RunDirectory", "Stage", "write_json"]
@@ -118,7 +119,8 @@ class RunDirectory:
         stage = Stage(False)
         self.worked.append(name)
         started = time.perf_counter()
-        with full_disk(self.path):
+        emit("stage_started", stage=name, run=str(self.path))
+        with full_disk(self.path), span(name, stage=True):
             yield stage
         sizes = {self._relative(path): path.stat().st_size for path in stage.outputs}
         for other in self.record.setdefault("stages", {}).values():
@@ -131,6 +133,8 @@ class RunDirectory:
             "outputs": sizes,
         }
         self.save()
+        seconds = self.record["stages"][name]["seconds"]
+        emit("stage_finished", stage=name, run=str(self.path), seconds=seconds, facts=stage.facts)
 
     def supersede(self, name: str) -> None:
         """Forget a stage and remove the results of all that build on it, before its files are replaced.

@@ -19,6 +19,7 @@ import numpy as np
 from geoseg.errors import ConfigError, OrthoError
 from geoseg.legend import NODATA
 from geoseg.models.card import ModelCard, Segmenter, Tiling
+from geoseg.progress import span
 from geoseg.segment.blocks import BlockStore
 from geoseg.windows import Rect, Window, rect_windows
 
@@ -241,10 +242,11 @@ class _Loop:
     def _read(self, task: _Task) -> _Task:
         """Fill a task with pixels; one without a valid pixel to write stays without an image."""
         try:
-            reader = self._reader()
-            if not reader.valid(task.window.write).any():
-                return task
-            image, valid = reader.read(task.window.read, self.segmenter.card.mean)
+            with span("read"):
+                reader = self._reader()
+                if not reader.valid(task.window.write).any():
+                    return task
+                image, valid = reader.read(task.window.read, self.segmenter.card.mean)
         except OrthoError as error:
             return replace(task, error=str(error))
         return replace(task, image=image, valid=valid[task.window.crop.slices])
@@ -274,7 +276,8 @@ class _Loop:
         if images:
             stack = np.stack(images)
             started = time.perf_counter()
-            probabilities = self.segmenter(stack)
+            with span("forward", shape=stack.shape):
+                probabilities = self.segmenter(stack)
             self.stats.forward_s += time.perf_counter() - started
             self.stats.windows += len(images)
             self.stats.forwarded_px += len(images) * stack.shape[-1] * stack.shape[-2]
@@ -304,10 +307,11 @@ class _Loop:
         return block
 
     def _close_block(self, rect: Rect, block: _OpenBlock) -> None:
-        if block.error:
-            self.store.save_failed(rect, block.error)
-        elif block.touched:
-            self.store.save(rect, block.classes, block.confidence)
-        else:
-            self.store.save_empty(rect)
+        with span("write"):
+            if block.error:
+                self.store.save_failed(rect, block.error)
+            elif block.touched:
+                self.store.save(rect, block.classes, block.confidence)
+            else:
+                self.store.save_empty(rect)
         self.progress(rect.size)

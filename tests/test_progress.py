@@ -1,0 +1,91 @@
+"""Events: what a program hears of a run, and the trace."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from geoseg import job
+from geoseg.cli import main
+from geoseg.progress import bar, emit, listen, span
+from test_job import CONFIG, ColourSegmenter, field
+
+__all__ = ["field"]
+SETS = [part for key in CONFIG for part in ("--set", key)]
+
+
+@pytest.fixture(scope="module")
+def told(field, tmp_path_factory):
+    """A run with all listeners, and the same command again."""
+    folder = tmp_path_factory.mktemp("told")
+    arguments = ["run", str(field[0]), "--out", str(folder / "run"), *SETS, "--events", str(folder / "events")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "load_segmenter", lambda config: ColourSegmenter())
+        first = CliRunner().invoke(main, [*arguments, "--profile", str(folder / "trace.json"), "--json-events"])
+        lines = (folder / "events").read_text().splitlines()
+        second = CliRunner().invoke(main, arguments)
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    return folder, [json.loads(line) for line in lines], first, second
+
+
+def test_every_stage_starts_and_finishes(told):
+    _, events, _, _ = told
+    stages = ["segment", "vectorize", "prescribe", "picture"]
+    for name in ("stage_started", "stage_finished"):
+        assert [event["stage"] for event in events if event["event"] == name] == stages
+    assert events[-1]["event"] == "run_finished"
+    assert events[-1]["worked"] == stages
+
+
+def test_progress_has_the_time_left_and_the_speed(told):
+    last = [event for event in told[1] if event["event"] == "progress" and event["stage"] == "segment"][-1]
+    assert last["done"] == last["total"] == 1600 * 2000
+    assert last["eta_s"] == 0
+    assert last["ha_h"] == pytest.approx(1600 * 2000 * 0.005**2 / 1e4 / last["seconds"] * 3600, rel=0.01)
+
+
+def test_json_events_on_stderr_are_the_same_lines(told):
+    assert [json.loads(line) for line in told[2].stderr.splitlines()] == told[1]
+
+
+def test_the_trace_holds_stages_and_what_the_loop_did(told):
+    trace = json.loads((told[0] / "trace.json").read_text())["traceEvents"]
+    spans = [event for event in trace if event["ph"] == "X"]
+    assert {event["name"] for event in spans} >= {"segment", "vectorize", "prescribe", "read", "forward", "write"}
+    segment = next(event for event in spans if event["name"] == "segment")
+    for event in spans:
+        if event["name"] == "forward":
+            assert segment["ts"] <= event["ts"]
+            assert event["ts"] + event["dur"] <= segment["ts"] + segment["dur"] + 1
+    assert len({event["tid"] for event in spans}) >= 3
+
+
+def test_the_second_run_says_that_everything_is_there(told):
+    assert "everything is in" in told[3].stderr
+    assert "everything is in" not in told[2].stderr
+
+
+def test_a_listener_hears_nothing_after_it_left():
+    heard = []
+    with listen(heard.append):
+        emit("one")
+        with span("two"), pytest.raises(ZeroDivisionError), span("three"):
+            raise ZeroDivisionError
+    emit("four")
+    assert [event.get("name", event["event"]) for event in heard] == ["one", "three", "two"]
+
+
+def test_the_time_left_follows_from_what_is_done():
+    heard = []
+    with listen(heard.append), bar("work", 4) as progress:
+        progress.update(4)
+    assert heard[0]["eta_s"] == 0
+    assert (heard[0]["done"], heard[0]["total"]) == (4, 4)
+
+
+def test_events_that_cannot_be_written_are_bad_input(tmp_path):
+    found = CliRunner().invoke(main, ["run", "x.tif", "--events", str(tmp_path / "no" / "events")])
+    assert found.exit_code == 2
+    assert "cannot be written" in found.stderr
