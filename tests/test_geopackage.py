@@ -126,7 +126,7 @@ def test_styles_are_defaults_in_the_colours_of_the_legend(tmp_path: Path) -> Non
         assert (column, default) == (pyogrio.read_info(path, layer=name)["geometry_name"], 1)
         renderer = ElementTree.fromstring(qml).find("renderer-v2")
         symbols = renderer.findall("symbols/symbol")
-        expected = "marker" if LAYERS[name].geometry == "Point" else "fill"
+        expected = {"Point": "marker", "LineString": "line"}.get(LAYERS[name].geometry, "fill")
         assert [symbol.get("type") for symbol in symbols] == [expected]
     qml = {name: qml for name, _, _, qml in styles}
     for name, entry in {"weeds": "weed", "plants": "crop", "plant_outlines": "crop"}.items():
@@ -295,7 +295,7 @@ def test_a_failed_replacement_leaves_the_file_as_it_was(tmp_path: Path, monkeypa
 
 
 def test_units_stand_in_the_names_of_columns() -> None:
-    ends = {"m²": ("_m2",), "m": ("_m", "x", "y"), "%": ("confidence",), "l/ha": ("_l_ha",)}
+    ends = {"m²": ("_m2",), "m": ("_m", "x", "y"), "%": ("confidence",), "l/ha": ("_l_ha",), "°": ("_deg",)}
     for layer in LAYERS.values():
         assert len(set(layer.names)) == len(layer.names)
         for column in layer.columns:

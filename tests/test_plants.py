@@ -38,7 +38,7 @@ class Memory:
         self.layers: dict[str, list[dict[str, Any]]] = {"plants": [], "plant_outlines": [], "weeds": []}
 
     def append(self, layer: str, columns: Mapping[str, Any], geometry: Any) -> None:
-        assert set(columns) == set(LAYERS[layer].names)
+        assert set(columns) == set(LAYERS[layer].required)
         for number, shape in enumerate(geometry):
             row = {name: values[number] for name, values in columns.items()}
             self.layers[layer].append(row | {"geometry": shape})

@@ -17,12 +17,14 @@ class Column(NamedTuple):
         dtype: ``int64``, ``float64`` or ``str``.
         unit: Unit in words of the SI or empty.
         description: What it says, one line.
+        optional: Whether it may be left out; then it is null.
     """
 
     name: str
     dtype: str
     unit: str
     description: str
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Layer:
 
     Attributes:
         name: Name of the table.
-        geometry: ``Point``, ``Polygon`` or ``MultiPolygon``.
+        geometry: ``Point``, ``LineString``, ``Polygon`` or ``MultiPolygon``.
         description: What its features are, one line.
         columns: Its attributes in order.
     """
@@ -46,11 +48,25 @@ class Layer:
         """Column names in order."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the columns that every feature has."""
+        return tuple(column.name for column in self.columns if not column.optional)
+
 
 _AREA = Column("area_m2", "float64", "m²", "Area: number of pixels times the area of a pixel")
 _CONFIDENCE = Column("confidence", "float64", "%", "Mean confidence of the class over its pixels, 0 to 100")
 _PLANT_ID = Column("plant_id", "int64", "", "row * width + col of the plant's first pixel in the class raster")
 _CLASS = Column("class", "str", "", "Name of the class")
+_ROW_ID = Column("row_id", "int64", "", "Number of the crop row, from 1")
+_IN_ROW = (
+    Column("row_id", "int64", "", "Number of the crop row that the plant stands in; null: in none", optional=True),
+    Column("row_position_m", "float64", "m", "Distance along the row from its first plant", optional=True),
+    Column(
+        "row_next_m", "float64", "m", "Distance along the row to the next plant; null at the row's end", optional=True
+    ),
+    Column("row_offset_m", "float64", "m", "Distance from the row's line, positive to its right", optional=True),
+)
 
 LAYERS: dict[str, Layer] = {
     layer.name: layer
@@ -68,6 +84,7 @@ LAYERS: dict[str, Layer] = {
                 _AREA,
                 Column("diameter_m", "float64", "m", "Diameter of the circle of the same area"),
                 _CONFIDENCE,
+                *_IN_ROW,
             ),
         ),
         Layer("plant_outlines", "Polygon", "Crop plants along pixel edges", (_PLANT_ID, _CLASS, _AREA, _CONFIDENCE)),
@@ -79,6 +96,34 @@ LAYERS: dict[str, Layer] = {
                 Column("patch_id", "int64", "", "row * width + col of the patch's first pixel in the class raster"),
                 _AREA,
                 _CONFIDENCE,
+            ),
+        ),
+        Layer(
+            "rows",
+            "LineString",
+            "Crop rows from their first plant to their last",
+            (
+                _ROW_ID,
+                Column("part", "int64", "", "Part of the field with a heading of its own, from 1"),
+                Column("number", "int64", "", "Number across the part, from 1; pieces of one row have the same"),
+                Column("heading_deg", "float64", "°", "Direction from first to last plant, clockwise from grid north"),
+                Column("length_m", "float64", "m", "Distance along the row from first to last plant"),
+                Column("plants", "int64", "", "Number of plants"),
+                Column("spacing_m", "float64", "m", "Mean distance from plant to plant"),
+                Column("spacing_sd_m", "float64", "m", "Standard deviation of that distance"),
+                Column("spacing_cv", "float64", "", "Standard deviation over mean"),
+                Column("gap_m", "float64", "m", "Length of all gaps"),
+                Column("gap_share", "float64", "", "Share of the row's length in gaps, 0 to 1"),
+            ),
+        ),
+        Layer(
+            "gaps",
+            "LineString",
+            "Stretches of a row without plants, much longer than the plants' spacing",
+            (
+                _ROW_ID,
+                Column("length_m", "float64", "m", "Distance along the row between the plants at the ends"),
+                Column("missing", "int64", "", "Plants that would stand in it at the row's median spacing"),
             ),
         ),
     )

@@ -101,7 +101,7 @@ class FieldPackage:
 
         Args:
             layer: Name of the layer.
-            columns: Values by column name, exactly the layer's columns, each of length n.
+            columns: Values by column name, each of length n: the layer's columns; optional ones may be missing.
             geometry: n shapely geometries.
 
         Raises:
@@ -110,10 +110,14 @@ class FieldPackage:
         schema = self._layers.get(layer)
         if schema is None:
             raise ValueError(f"no layer {layer!r}; the layers are {', '.join(self._layers)}")
-        if set(columns) != set(schema.names):
+        if not set(schema.required) <= set(columns) <= set(schema.names):
             raise ValueError(f"layer {layer!r} got columns {sorted(columns)}; expected {sorted(schema.names)}")
         shapes = np.asarray(geometry, dtype=object)
-        data = {column.name: np.asarray(columns[column.name], _dtype(column.dtype)) for column in schema.columns}
+        data = {
+            column.name: np.asarray(columns[column.name], _dtype(column.dtype))
+            for column in schema.columns
+            if column.name in columns
+        }
         if any(values.shape != shapes.shape for values in data.values()):
             sizes = {name: values.shape for name, values in data.items()}
             raise ValueError(f"layer {layer!r} got {shapes.shape} geometries and columns of {sizes}")
@@ -210,8 +214,8 @@ def _write(
         write(
             path,
             shapely.to_wkb(geometry),
-            [columns[column.name] for column in layer.columns],
-            list(layer.names),
+            list(columns.values()),
+            list(columns),
             layer=layer.name,
             driver="GPKG",
             geometry_type=layer.geometry,

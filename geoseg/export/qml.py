@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 from geoseg.legend import LEGEND
 
-__all__ = ["STYLES", "Symbol", "categorised", "marker", "polygon", "single"]
+__all__ = ["STYLES", "Symbol", "categorised", "line", "marker", "polygon", "single"]
 
 _DOCUMENT = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 <qgis version="3.22" styleCategories="Symbology">
@@ -37,7 +37,7 @@ class Symbol:
     """How one kind of feature is drawn.
 
     Attributes:
-        kind: ``fill`` or ``marker``.
+        kind: ``fill``, ``line`` or ``marker``.
         layer: QGIS's name of the symbol layer.
         options: Its properties.
     """
@@ -91,6 +91,21 @@ def marker(rgb: RGB, size_mm: float = 1.6) -> Symbol:
     )
 
 
+def line(rgb: RGB, width_mm: float = 0.4) -> Symbol:
+    """A solid line."""
+    return Symbol(
+        "line",
+        "SimpleLine",
+        {
+            "capstyle": "flat",
+            "line_color": _rgba(rgb),
+            "line_style": "solid",
+            "line_width": str(width_mm),
+            "line_width_unit": "MM",
+        },
+    )
+
+
 def single(symbol: Symbol) -> str:
     """A style that draws every feature alike."""
     return _DOCUMENT.format(renderer="singleSymbol", attribute="", categories="", symbols=symbol.xml("0"))
@@ -126,6 +141,8 @@ STYLES: dict[str, str] = {
     "plants": single(marker(_CROP)),
     "plant_outlines": single(polygon(_CROP)),
     "weeds": single(polygon(_WEED)),
+    "rows": single(line(_CROP)),
+    "gaps": single(line((230, 60, 30), 0.9)),
     "prescription": categorised(
         'if("rate_l_ha" > 0, 1, 0)',
         [("1", "spray", polygon(_WEED, 90)), ("0", "do not spray", polygon((160, 160, 160), 30))],
