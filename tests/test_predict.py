@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fakes import STRIDE, ArrayReader, LatticeSegmenter
 from geoseg.errors import ConfigError
 from geoseg.segment.blocks import BlockStore
-from geoseg.segment.predict import SegmentConfig, classify, predict, tiling_for
+from geoseg.segment.forward import classify
+from geoseg.segment.predict import SegmentConfig, predict, tiling_for
 from geoseg.windows import Rect
 
 RNG = np.random.default_rng(7)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.models.card import ModelCard
+from geoseg.models.reduce import reduce_probabilities
 
 __all__ = ["OpenvinoSegmenter", "precisions"]
 
@@ -55,25 +56,29 @@ class OpenvinoSegmenter:
         self.card = card
         self.precision = precision
         self.backend = f"openvino-{precision}"
-        self._whole = _Whole(card, module).eval()
+        self._whole = {reduced: _Whole(card, module, reduced).eval() for reduced in (False, True)}
         self._core = openvino.Core()
-        self._graphs: dict[np.dtype[Any], openvino.Model] = {}
+        self._graphs: dict[tuple[Any, ...], openvino.Model] = {}
         self._compiled: dict[tuple[Any, ...], openvino.CompiledModel] = {}
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities (N, K, H, W) float32 of images (N, C, H, W), uint8 or float32 in 0..1."""
-        compiled = self._compile(images.shape, images.dtype)
         # Outputs are copied, because the next call writes into the same memory.
-        found: np.ndarray = compiled(np.ascontiguousarray(images), share_inputs=True)[0]
+        found: np.ndarray = self._compile(images, False)(np.ascontiguousarray(images), share_inputs=True)[0]
         return found
 
-    def _compile(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> openvino.CompiledModel:
-        key = (*shape, dtype)
+    def classify(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Classes and confidence in percent, (N, H, W) uint8 each, of the same images, reduced inside the graph."""
+        found = self._compile(images, True)(np.ascontiguousarray(images), share_inputs=True)
+        return found[0], found[1]
+
+    def _compile(self, images: np.ndarray, reduced: bool) -> openvino.CompiledModel:
+        key = (*images.shape, images.dtype, reduced)
         if key not in self._compiled:
             if len(self._compiled) >= _KEPT:
                 self._compiled.pop(next(iter(self._compiled)))
-            graph = self._graph(dtype)
-            graph.reshape(list(shape))
+            graph = self._graph(images.dtype, reduced)
+            graph.reshape(list(images.shape))
             options = {
                 "INFERENCE_PRECISION_HINT": self.precision,
                 "PERFORMANCE_HINT": "LATENCY",
@@ -82,33 +87,36 @@ class OpenvinoSegmenter:
             self._compiled[key] = self._core.compile_model(graph, "CPU", options)
         return self._compiled[key]
 
-    def _graph(self, dtype: np.dtype[Any]) -> openvino.Model:
-        if dtype not in self._graphs:
+    def _graph(self, dtype: np.dtype[Any], reduced: bool) -> openvino.Model:
+        key = dtype, reduced
+        if key not in self._graphs:
             side = 4 * self.card.tiling.stride_px
             example = torch.zeros(
                 (1, len(self.card.bands), side, side), dtype=torch.from_numpy(np.zeros(1, dtype)).dtype
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # OpenVINO's front end uses parts of torch that torch deprecates
-                self._graphs[dtype] = openvino.convert_model(self._whole, example_input=example)
-        return self._graphs[dtype]
+                self._graphs[key] = openvino.convert_model(self._whole[reduced], example_input=example)
+        return self._graphs[key]
 
 
 class _Whole(nn.Module):
-    """Pixels to probabilities: scaling, normalisation, network, softmax."""
+    """Pixels to probabilities, or to classes and confidence: scaling, normalisation, network, softmax."""
 
-    def __init__(self, card: ModelCard, module: nn.Module) -> None:
+    def __init__(self, card: ModelCard, module: nn.Module, reduced: bool) -> None:
         super().__init__()
+        self.reduced = reduced
         self.module = module
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1))
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         scale = 255.0 if pixels.dtype == torch.uint8 else 1.0
         scores: Tensor = self.module((pixels.float() / scale - self.mean) / self.std)
-        return scores.softmax(dim=1)
+        probabilities = scores.softmax(dim=1)
+        return reduce_probabilities(probabilities) if self.reduced else probabilities
 
 
 def _threads() -> int:

@@ -21,6 +21,7 @@ from geoseg.legend import NODATA
 from geoseg.models.card import ModelCard, Segmenter, Tiling
 from geoseg.progress import span
 from geoseg.segment.blocks import BlockStore
+from geoseg.segment.forward import Forward, classify
 from geoseg.windows import Rect, Window, rect_windows
 
 __all__ = ["PredictStats", "SegmentConfig", "WindowReader", "classify", "measure_speed", "predict", "tiling_for"]
@@ -113,27 +114,14 @@ def tiling_for(card: ModelCard, config: SegmentConfig) -> Tiling:
     return card.tiling.model_copy(update=changes)
 
 
-def classify(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classes and confidence from class probabilities.
-
-    Args:
-        probabilities: (N, K, H, W) float32 in 0..1.
-
-    Returns:
-        (N, H, W) uint8 class codes and (N, H, W) uint8 confidence in percent.
-    """
-    classes = probabilities.argmax(axis=1).astype(np.uint8)
-    confidence = np.rint(probabilities.max(axis=1) * 100).clip(0, 100).astype(np.uint8)
-    return classes, confidence
-
-
 def measure_speed(segmenter: Segmenter, side_px: int = 1024) -> float:
     """Million pixels per second that this machine gets through the network, on one image after a first."""
     side_px -= side_px % segmenter.card.tiling.stride_px
     image = np.zeros((1, len(segmenter.card.bands), side_px, side_px), np.uint8)
-    segmenter(image)
+    forward = Forward(segmenter, 0)
+    forward(image)
     started = time.perf_counter()
-    segmenter(image)
+    forward(image)
     return float(side_px**2 / 1e6 / (time.perf_counter() - started))
 
 
@@ -190,6 +178,7 @@ class _Loop:
 
     def __post_init__(self) -> None:
         self.tiling = tiling_for(self.segmenter.card, self.config)
+        self.forward = Forward(self.segmenter, self.tiling.margin_px)
         self.local = threading.local()
         self.opened: list[WindowReader] = []
 
@@ -277,11 +266,10 @@ class _Loop:
             stack = np.stack(images)
             started = time.perf_counter()
             with span("forward", shape=stack.shape):
-                probabilities = self.segmenter(stack)
+                results = zip(*self.forward(stack), strict=True)
             self.stats.forward_s += time.perf_counter() - started
             self.stats.windows += len(images)
-            self.stats.forwarded_px += len(images) * stack.shape[-1] * stack.shape[-2]
-            results = zip(*classify(probabilities), strict=True)
+            self.stats.forwarded_px = self.forward.forwarded_px
         for task in batch:
             if task.image is None:
                 self.stats.skipped += task.error is None
