@@ -38,11 +38,13 @@ def test_there_are_commands_to_test() -> None:
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[f"{page}: {' '.join(words)}" for page, words in COMMANDS])
 def test_commands_on_the_pages_exist(page: str, words: list[str]) -> None:
     words = [word for word in words if word not in ("--debug",)]
-    command = main.commands[words[0]]
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        command, words = command.commands[words[0]], words[1:]
     if "..." in words:
         return
     context = click.Context(command)
-    command.parse_args(context, words[1:])  # raises if an option is unknown or an argument is missing
+    command.parse_args(context, words)  # raises if an option is unknown or an argument is missing
     for key in context.params.get("overrides", ()):
         load_config(None, [key])
 

@@ -28,7 +28,17 @@ from geoseg.windows import Rect, blocks
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["LABELS", "SUSPICIOUS", "TileShapes", "cut", "write_coco", "write_suspicious", "write_vector", "write_yolo"]
+__all__ = [
+    "LABELS",
+    "SUSPICIOUS",
+    "TileShapes",
+    "cut",
+    "write_any",
+    "write_coco",
+    "write_suspicious",
+    "write_vector",
+    "write_yolo",
+]
 
 LABELS = Layer(
     "labels",
@@ -68,6 +78,10 @@ class Shapes(Protocol):
         """Codes and polygons in a rectangle, in pixels from its corner."""
         ...
 
+    def frames(self) -> Iterable[gpd.GeoDataFrame]:
+        """All of them in batches."""
+        ...
+
 
 class TileShapes(NamedTuple):
     """A tile and what is in it.
@@ -96,6 +110,25 @@ def cut(labels: Shapes, name: str, tile_px: int | None = None) -> Iterator[TileS
         shapes = [(code, shape) for code, shape in labels.shapes(rect) if code in (CROP, WEED)]
         tile = name if tile_px is None else f"{name}_{rect.row0:06d}_{rect.col0:06d}"
         yield TileShapes(tile, (rect.row0, rect.col0, *rect.shape), shapes)
+
+
+def write_any(labels: Shapes, out: Path, image: Path, tile_px: int | None = None) -> int:
+    """Write labels in the format that the name of the file says, a folder as YOLO, and return their number.
+
+    Args:
+        labels: Labels on the grid of an image.
+        out: The file, ``.gpkg``, ``.geojson`` or ``.json`` (COCO), or a folder.
+        image: The image; COCO and YOLO name tiles after it.
+        tile_px: Side of the tiles of COCO and YOLO; None: one for the whole image.
+
+    Raises:
+        LabelError: If the suffix is another one.
+    """
+    if out.suffix == ".json":
+        return write_coco(cut(labels, image.stem, tile_px), out, image.suffix if tile_px is None else ".png")
+    if not out.suffix:
+        return write_yolo(cut(labels, image.stem, tile_px), out)
+    return write_vector(labels.frames(), out, None if labels.grid.crs is None else labels.grid.crs.proj)
 
 
 def write_vector(frames: Iterable[gpd.GeoDataFrame], out: Path, crs: Any) -> int:

@@ -23,6 +23,7 @@ from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
+from geoseg.ortho import Ortho, OrthoConfig
 from geoseg.train.labelfiles import LabelConfig, class_code, make_frame, moved, read_instances
 from geoseg.vectors import batches, polygonize
 from geoseg.windows import Rect, blocks
@@ -30,7 +31,7 @@ from geoseg.windows import Rect, blocks
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["Labels", "RasterLabels", "VectorLabels", "image_grid", "open_labels", "write_labels"]
+__all__ = ["Labels", "RasterLabels", "VectorLabels", "convert_grid", "image_grid", "open_labels", "write_labels"]
 
 _RASTERS = (".tif", ".tiff", ".png", ".vrt", ".img", ".jp2")
 _EXACT = 2.0**16  # pixel coordinates are kept to this part of a pixel, so that they do not depend on the window
@@ -229,6 +230,12 @@ def image_grid(path: Path) -> GeoBox:
     """
     with _open(path) as file:
         return GeoBox(file.shape, file.transform, file.crs)
+
+
+def convert_grid(image: Path, config: OrthoConfig) -> GeoBox:
+    """The grid of an image, with what a person says about it."""
+    said = config.crs is not None or config.gsd_m is not None
+    return Ortho.open(image, config).geobox if said else image_grid(image)
 
 
 def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = None) -> Labels:

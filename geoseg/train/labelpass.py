@@ -1,0 +1,161 @@
+"""One pass over image and labels, window by window, that leaves small rasters for the label check to look into."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window as RasterWindow
+from scipy import ndimage
+
+from geoseg.legend import NODATA, SOIL
+from geoseg.ortho import Ortho, Reader
+from geoseg.progress import bar
+from geoseg.train.labels import Labels
+from geoseg.train.labelseams import class_edges
+from geoseg.train.labelshift import Covariance, covariance
+from geoseg.train.tiles import excess_green
+from geoseg.windows import Rect, blocks
+
+__all__ = ["Scan", "green_threshold", "otsu", "raster_sink", "scan", "seam_edges"]
+
+BLOCK_PX = 1024
+_SAMPLE_PX, _SAMPLES = 256, 256
+_FAINT = 3.0
+_BINS = np.linspace(-1, 2, 1201)
+
+
+@dataclass
+class Scan:
+    """What the pass found and where it put its rasters.
+
+    Attributes:
+        folder: Holds ``classes.tif`` (labels, 255 outside the image), ``green.tif`` (0 or 1), ``overlap.tif`` (0 or 1),
+            ``labelled.tif`` (0 or 100) and ``greenness.tif`` (0 or 100 by the faint threshold, 255 where unknown).
+        threshold: Excess green above which a pixel is vegetation.
+        faint: Excess green above which a pixel may be vegetation, shaded, thin or far out of focus.
+        parts: Agreement of labels and greenness per part that has enough labels.
+    """
+
+    folder: Path
+    threshold: float
+    faint: float
+    parts: list[tuple[Rect, Covariance]] = field(default_factory=list)
+
+
+def green_threshold(reader: Reader, shape: tuple[int, int], spread: float) -> tuple[float, float]:
+    """Excess green that parts vegetation from soil in this image, and the highest that may still be soil.
+
+    Otsu's threshold lies halfway to full leaves, above thin and shaded ones. What is below it is soil and some of
+    these; its median plus `spread` robust standard deviations is where soil ends. The lower of both is taken, and as
+    the second the median plus three.
+
+    Args:
+        reader: Of the image.
+        shape: (height, width).
+        spread: Robust standard deviations of the soil.
+
+    Reference: Otsu 1979, https://doi.org/10.1109/TSMC.1979.4310076
+    """
+    cells = list(blocks(shape, _SAMPLE_PX))
+    step = max(1, len(cells) // _SAMPLES)
+    counts = np.zeros(len(_BINS) - 1, np.int64)
+    for rect in cells[step // 2 :: step]:
+        index, valid = _index(reader, rect, 0)
+        counts += np.histogram(index[valid], _BINS)[0]
+    limit = otsu(counts)
+    centres = (_BINS[1:] + _BINS[:-1]) / 2
+    soil = np.where(centres < limit, counts, 0)
+    median = _weighted_median(centres, soil)
+    sigma = max(1.4826 * _weighted_median(np.abs(centres - median), soil), 0.0025)
+    return min(limit, median + spread * sigma), min(limit, median + _FAINT * sigma)
+
+
+def otsu(counts: np.ndarray) -> float:
+    """The excess green that parts a histogram with the largest variance between both sides."""
+    centres = (_BINS[1:] + _BINS[:-1]) / 2
+    weight, total = np.cumsum(counts), np.cumsum(counts * centres)
+    both = weight * (weight[-1] - weight)
+    gap = np.divide((total[-1] * weight - weight[-1] * total) ** 2, both, out=np.zeros(len(both)), where=both > 0)
+    return float(centres[gap == gap.max()].mean())
+
+
+def scan(ortho: Ortho, labels: Labels, folder: Path, spread: float, reach_px: int, min_label_px: int) -> Scan:
+    """Read image and labels once and leave what the checks need.
+
+    Args:
+        ortho: The image.
+        labels: On its grid.
+        folder: Where to put the rasters.
+        spread: See `green_threshold`.
+        reach_px: Largest shift that is looked for.
+        min_label_px: Labelled pixels that a part must have to be judged for shifts.
+    """
+    shape = (int(labels.grid.shape[0]), int(labels.grid.shape[1]))
+    with ExitStack() as stack:
+        reader = stack.enter_context(ortho.reader(labels.grid))
+        found = Scan(folder, *green_threshold(reader, shape, spread))
+        names = ("classes", "green", "overlap", "labelled", "greenness")
+        sinks = {name: stack.enter_context(raster_sink(folder / f"{name}.tif", labels.grid)) for name in names}
+        progress = stack.enter_context(bar("labels", shape[0] * shape[1], "px"))
+        for rect in blocks(shape, BLOCK_PX):
+            index, valid = _index(reader, rect, reach_px)
+            inner = np.s_[reach_px : reach_px + rect.shape[0], reach_px : reach_px + rect.shape[1]]
+            green = (index[inner] > found.threshold) & valid
+            classes = np.where(valid, labels.read(rect), np.uint8(NODATA))
+            plant = (classes != SOIL) & (classes != NODATA)
+            layers = {
+                "classes": classes,
+                "green": green,
+                "overlap": labels.overlap(rect),
+                "labelled": np.where(classes == SOIL, 0, 100),
+                "greenness": np.where(valid, np.where(index[inner] > found.faint, 100, 0), 255),
+            }
+            for name, values in layers.items():
+                sinks[name].write(values.astype(np.uint8), 1, window=_view(rect))
+            if plant.sum() >= min_label_px and not plant.all():
+                found.parts.append((rect, covariance(plant, index)))
+            progress.update(rect.size)
+    return found
+
+
+def seam_edges(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """All pixel edges between crop and weed of a class raster, read in strips."""
+    across, down = [np.empty((0, 2), np.int64)], [np.empty((0, 2), np.int64)]
+    with rasterio.open(path) as file:
+        for row in range(0, file.height, 512):
+            first = max(row - 1, 0)  # the last row of the strip above, for the edges between both
+            classes = file.read(1, window=RasterWindow(0, first, file.width, min(row + 512, file.height) - first))
+            one, two = class_edges(classes, first)
+            across.append(one)
+            down.append(two[two[:, 0] >= row])
+    return np.concatenate(across), np.concatenate(down)
+
+
+def raster_sink(path: Path, grid: Any) -> Any:
+    """A raster of bytes on a grid, opened for writing."""
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": grid.shape[1], "height": grid.shape[0]}
+    profile |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "lzw", "BIGTIFF": "IF_SAFER"}
+    return rasterio.open(path, "w", transform=grid.affine, crs=grid.crs.to_wkt(), **profile)
+
+
+def _index(reader: Reader, rect: Rect, reach_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Excess green of a rectangle and `reach_px` around, averaged over 3 x 3 pixels; validity of the rectangle."""
+    image, valid = reader.read(rect.grow(reach_px + 1))
+    index = ndimage.uniform_filter(np.where(valid, excess_green(image[:3]), 0), 3)[1:-1, 1:-1]
+    inside = reach_px + 1
+    return index, valid[inside : inside + rect.shape[0], inside : inside + rect.shape[1]]
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)]) if total[-1] else 0.0
+
+
+def _view(rect: Rect) -> RasterWindow:
+    return RasterWindow(rect.col0, rect.row0, rect.shape[1], rect.shape[0])

@@ -1,0 +1,249 @@
+"""The label check: every flaw that is planted is found where it is, and clean labels give nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from click.testing import CliRunner
+from scipy import ndimage
+
+import geoseg.models
+from geoseg.cli import main
+from geoseg.errors import GeosegWarning, LabelError
+from geoseg.export.labels import SUSPICIOUS, write_suspicious
+from geoseg.legend import CROP, NODATA, WEED
+from geoseg.models import GsdRange, Tiling
+from geoseg.train.labelcheck import COLUMNS, KINDS, LabelCheckConfig, check_labels, count_kinds
+from geoseg.train.labelseams import class_edges, find_seams
+from geoseg.train.labelshift import best_shift, covariance
+from rasters import FINE, UTM, write
+
+SHAPE = (1100, 1300)
+SPACING = 62  # the plants of row and column 16 lie on the border of two blocks of the pass
+
+
+def field(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(3, H, W) soil with round plants on a lattice, and their true classes."""
+    random = np.random.default_rng(seed)
+    soil = np.array([130, 110, 80])[:, None, None] + random.normal(0, 6, (3, *SHAPE))
+    classes = np.zeros(SHAPE, np.uint8)
+    rows, cols = np.mgrid[:24, :24]
+    for number, (row, col) in enumerate(
+        (row, col) for row in range(30, SHAPE[0] - 30, SPACING) for col in range(30, SHAPE[1] - 30, SPACING)
+    ):
+        disc = (rows - 11.5) ** 2 + (cols - 11.5) ** 2 <= random.uniform(7, 11) ** 2
+        classes[row : row + 24, col : col + 24][disc] = WEED if number % 5 == 0 else CROP
+    green = ndimage.gaussian_filter((classes > 0).astype(float), 0.7)
+    leaf = np.array([70, 130, 50])[:, None, None] + random.normal(0, 8, (3, *SHAPE))
+    return np.clip(soil * (1 - green) + leaf * green, 0, 255).astype(np.uint8), classes
+
+
+IMAGE, TRUTH = field()
+
+
+def checked(folder: Path, labels: np.ndarray, **options: object) -> gpd.GeoDataFrame:
+    ortho = write(folder / "ortho.tif", IMAGE)
+    return check_labels(ortho, write(folder / "labels.tif", labels[None]), **options)
+
+
+def place(row: int, col: int) -> shapely.Point:
+    return shapely.Point(FINE @ (col + 0.5, row + 0.5))
+
+
+def plant(row: int, col: int) -> tuple[slice, slice]:
+    """The square of the plant in a row and column of the lattice."""
+    return np.s_[30 + SPACING * row : 54 + SPACING * row, 30 + SPACING * col : 54 + SPACING * col]
+
+
+def only(findings: gpd.GeoDataFrame, kind: str) -> gpd.GeoDataFrame:
+    """The findings, which must all be of one kind."""
+    assert set(findings["kind"]) <= {kind}, findings[["kind", "text"]]
+    return findings
+
+
+def test_right_labels_are_not_suspicious(tmp_path):
+    findings = checked(tmp_path, TRUTH)
+    assert len(findings) == 0
+    assert list(findings.columns) == [*COLUMNS, "geometry"]
+    assert set(count_kinds(findings)) == set(KINDS)
+
+
+def test_plants_without_a_label_are_found(tmp_path):
+    labels = TRUTH.copy()
+    for row, col in ((0, 0), (9, 16), (16, 19)):
+        labels[plant(row, col)] = 0
+    findings = only(checked(tmp_path, labels), "unlabelled")
+    assert len(findings) == 3
+    for row, col in ((0, 0), (9, 16), (16, 19)):
+        hit = findings[findings.contains(place(41 + SPACING * row, 41 + SPACING * col))]
+        assert hit["area_px"].item() == pytest.approx((TRUTH[plant(row, col)] > 0).sum(), rel=0.25)
+    labels[TRUTH > 0] = NODATA  # what is left out of training is not missing
+    assert "unlabelled" not in set(checked(tmp_path, labels)["kind"])
+
+
+def test_labels_on_bare_soil_are_found(tmp_path):
+    labels = TRUTH.copy()
+    labels[57:70, 60:75] = WEED
+    labels[75, 300:330] = CROP
+    findings = checked(tmp_path, labels)
+    assert sorted(findings["kind"]) == ["no_green", "sliver"]
+    bare = findings[findings["kind"] == "no_green"].iloc[0]
+    assert bare.geometry.contains(place(63, 67))
+    assert (bare["class"], bare["area_px"]) == ("weed", 13 * 15)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_seams_are_found_and_touching_plants_are_not(tmp_path, turned):
+    labels = TRUTH.copy()
+    for row in (2, 4):  # one straight line through two plants of column 7
+        labels[:, 30 + SPACING * 7 + 12 :][plant(row, 0)[0], :12] *= WEED
+    halves = labels[plant(8, 8)]
+    rows, cols = np.mgrid[:24, :24]
+    ragged = cols > 12 + 3 * np.sin(rows) + np.random.default_rng(1).integers(-2, 3, 24)[:, None]
+    halves[(halves > 0) & ragged] = CROP
+    halves[(halves > 0) & ~ragged] = WEED
+    across, down = class_edges(labels.T if turned else labels)
+    seams = [seam for seam in find_seams(across, down) if seam.straight > 0.6]
+    assert {(seam.down, seam.line, seam.others) for seam in seams} == {(not turned, 30 + SPACING * 7 + 12, 1)}
+    assert len(seams) == 2
+    findings = checked(tmp_path, labels)
+    assert (findings["kind"] == "two_classes").sum() == 2
+    assert findings.iloc[:2]["kind"].tolist() == ["two_classes"] * 2, "the surest come first"
+
+
+def test_edges_of_strips_are_those_of_the_whole():
+    labels = np.random.default_rng(0).integers(0, 3, (40, 30)).astype(np.uint8)
+    whole = class_edges(labels)
+    parts = [class_edges(labels[max(row - 1, 0) : row + 8], max(row - 1, 0)) for row in range(0, 40, 8)]
+    assert {tuple(edge) for edge in whole[0]} == {tuple(edge) for across, _ in parts for edge in across}
+    for row, col in whole[0]:
+        assert {labels[row, col], labels[row - 1, col]} == {CROP, WEED}
+
+
+def test_overlaps_of_vectors_are_found(tmp_path):
+    discs = shapely.buffer([place(41, 101), place(41, 108), place(341, 341)], 11 * 0.005)
+    frame = gpd.GeoDataFrame({"class": ["crop", "weed", "crop"]}, geometry=discs, crs=UTM)
+    frame.to_file(tmp_path / "labels.gpkg")
+    findings = check_labels(write(tmp_path / "ortho.tif", IMAGE), tmp_path / "labels.gpkg")
+    overlap = findings[findings["kind"] == "overlap"]
+    assert len(overlap) == 1
+    common = discs[0].intersection(discs[1])
+    assert overlap.geometry.iloc[0].symmetric_difference(common).area < 0.2 * common.area
+
+
+@pytest.mark.parametrize(("down", "right"), [(1, 0), (0, -2), (3, 2)])
+def test_shifted_labels_are_found(tmp_path, down, right):
+    findings = checked(tmp_path, np.roll(TRUTH, (down, right), (0, 1)))
+    shifts = findings[findings["kind"] == "shift"]
+    assert len(shifts) >= 1
+    text = shifts[shifts["text"].str.startswith("all")]["text"].item()
+    for by, one, two in ((-down, "down", "up"), (-right, "right", "left")):
+        if by:
+            assert f"{abs(by)}.0 px {one if by > 0 else two}" in text or f"{abs(by) - 0.1:.1f} px" in text, text
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (2, -3), (-4, 1)])
+def test_shift_of_arrays(down, right):
+    index = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(80, 90)), 3)
+    mask = np.roll(index > 0.02, (-down, -right), (0, 1))[8:-8, 8:-8]
+    found = best_shift(covariance(mask, index))
+    assert (found.down, found.right) == pytest.approx((down, right), abs=0.3)
+    assert found.there >= found.here
+
+
+def test_a_sure_model_that_disagrees(tmp_path, monkeypatch):
+    """The model sees the truth wherever it is green, as weed; it is sure in the left half only."""
+
+    def segment(images: np.ndarray) -> np.ndarray:
+        red, green, _ = images[0].astype(float)
+        plant = ndimage.uniform_filter(green - red, 5) > 10
+        scores = np.stack([~plant * 0.9 + 0.05, np.full(plant.shape, 0.01), plant * 0.9 + 0.04])
+        scores = scores / scores.sum(axis=0)
+        return scores[None].astype(np.float32)
+
+    class Model:
+        card = SimpleNamespace(
+            name="stand-in", bands=("red", "green", "blue"), mean=(0.5, 0.4, 0.3),
+            gsd=GsdRange(train_m=0.005, min_m=0.004, max_m=0.006),
+            tiling=Tiling(write_px=512, margin_px=16, stride_px=16),
+        )  # fmt: skip
+
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            return segment(images)
+
+    monkeypatch.setattr(geoseg.models, "load", lambda name: Model(), raising=False)
+    findings = checked(tmp_path, np.where(TRUTH > 0, WEED, 0).astype(np.uint8), model="m")
+    assert (findings["kind"] == "model").sum() == 0
+    findings = checked(tmp_path, TRUTH, model="m", config=LabelCheckConfig(min_confidence=90))
+    model = findings[findings["kind"] == "model"]
+    assert len(model) == ndimage.label(TRUTH == CROP)[1]
+    assert model["text"].str.contains("labelled crop; the model sees weed").all()
+    Model.card.gsd = GsdRange(train_m=0.003, min_m=0.003, max_m=0.004)
+    with pytest.warns(GeosegWarning, match="resampled"), pytest.raises(LabelError, match="would be resampled"):
+        checked(tmp_path, TRUTH, model="m")
+
+
+def test_the_layer_reads_back_sorted_and_styled(tmp_path):
+    labels = TRUTH.copy()
+    labels[plant(0, 0)] = labels[plant(5, 5)] = 0
+    labels[57:70, 60:75] = WEED
+    write(tmp_path / "ortho.tif", IMAGE)
+    write(tmp_path / "labels.tif", labels[None])
+    paths = [str(tmp_path / name) for name in ("ortho.tif", "labels.tif", "s.gpkg")]
+    done = CliRunner().invoke(main, ["labels", "check", *paths[:2], "--out", paths[2], "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["unlabelled"] == 2
+    layer = gpd.read_file(paths[2], layer="suspicious")
+    assert layer["suspicion"].is_monotonic_decreasing
+    assert layer["suspicion"].between(0, 1).all()
+    assert layer["rank"].tolist() == [1, 2, 3]
+    assert layer.crs == UTM
+    with closing(sqlite3.connect(paths[2])) as database:
+        style = database.execute("SELECT styleQML FROM layer_styles WHERE f_table_name = 'suspicious'").fetchone()[0]
+    assert all(f'value="{kind}"' in style for kind in KINDS)
+
+
+def test_an_empty_layer_can_be_written(tmp_path):
+    write_suspicious(checked(tmp_path, TRUTH), tmp_path / "s.gpkg")
+    assert len(gpd.read_file(tmp_path / "s.gpkg", layer="suspicious")) == 0
+    assert set(SUSPICIOUS.names) == set(COLUMNS)
+
+
+def test_options_that_cannot_be_meant():
+    with pytest.raises(LabelError, match="seam_px is 0"):
+        LabelCheckConfig(seam_px=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("l.tif", "crop"), ("l.gpkg", "labels in"), ("l.json", "labels in"), ("yolo", "labels in")]
+)
+def test_convert_on_the_command_line(tmp_path, name, count):
+    ortho, labels = write(tmp_path / "ortho.tif", IMAGE), write(tmp_path / "labels.tif", TRUTH[None])
+    words = ["labels", "convert", str(labels), "--ortho", str(ortho), "--out", str(tmp_path / name)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert count in done.output
+    wrong = CliRunner().invoke(main, [*words[:-1], str(tmp_path / "l.xyz")])
+    assert wrong.exit_code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["labels.tif", "plants.gpkg"])
+def test_known_flaws_of_the_potato_labels(fields, name):
+    """19 plants change class at a seam of the source's tiles of 640 px; about 240 green blobs carry no label."""
+    potato = fields / "potato"
+    findings = check_labels(potato / "ortho.tif", potato / name)
+    seams = findings[findings["kind"] == "two_classes"]
+    line = seams["text"].str.extract(r"(?:row|column) (\d+)")[0].astype(int)
+    assert (line % 640 == 0).sum() == 19
+    assert seams["suspicion"][line % 640 == 0].min() > 0.7
+    assert seams["suspicion"][line % 640 != 0].max() < 0.5
+    assert 200 <= (findings["kind"] == "unlabelled").sum() <= 320
