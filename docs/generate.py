@@ -56,8 +56,9 @@ def profiles() -> Iterator[str]:
         yield f"**`{name}`**: {profile.title}."
         yield ""
         rows = ((f"`{c.name}`", c.kind, c.unit, f"N({c.width},{c.decimals})") for c in profile.columns)
-        yield from table(("column", "what it says", "unit", "DBF field"), rows)
-        yield ""
+        if profile.columns:
+            yield from table(("column", "what it says", "unit", "DBF field"), rows)
+            yield ""
 
 
 def config() -> Iterator[str]:

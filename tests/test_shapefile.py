@@ -218,6 +218,9 @@ def test_every_limit_of_every_profile_has_its_evidence():
         assert all(column.name.isascii() and len(column.name) <= 10 for column in profile.columns)
 
 
+MAIN_FILE = {"geojson": "SPRAY.geojson", "zip": "SPRAY.zip", "isoxml": "TASKDATA.XML"}
+
+
 @pytest.mark.parametrize("name", export.profile_names())
 def test_every_profile_writes_what_reads_back(prescription, tmp_path, name):
     profile = export.read_profile(name)
@@ -226,8 +229,7 @@ def test_every_profile_writes_what_reads_back(prescription, tmp_path, name):
     report = export.check(tmp_path, prescription)
     assert report.ok
     assert sorted(file.path for file in report.files) == sorted(
-        f"{place}/SPRAY.{ {'geojson': 'geojson', 'zip': 'zip'}.get(profile.format, 'shp') }".lstrip("/")
-        for place in profile.folders
+        f"{place}/{MAIN_FILE.get(profile.format, 'SPRAY.shp')}".lstrip("/") for place in profile.folders
     )
     assert {path.parent.relative_to(tmp_path).as_posix() for path in files[:-1]} == {p or "." for p in profile.folders}
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.errors import PrescriptionError
-from geoseg.export.check import CheckReport, check
+from geoseg.export.check import CheckReport, check, is_prescription, read
+from geoseg.export.compare_grid import compare_grid
 from geoseg.export.profiles import profile_names, read_profile
 
 if TYPE_CHECKING:
+    from geoseg.export.readback import Readback
     from geoseg.spray.prescription import Prescription
 
 __all__ = ["CheckReport", "check", "profile_names", "read_profile", "write"]
@@ -50,15 +52,28 @@ def write(
             "export the ortho with coordinates"
         )
     from geoseg.export.geojson import write_geojson
+    from geoseg.export.isoxml import write_isoxml
     from geoseg.export.readme import readme
     from geoseg.export.shapefile import write_shapefile
     from geoseg.export.zipped import write_zip
 
     terminal, folder = read_profile(profile), Path(folder)
-    writers = {"shapefile": write_shapefile, "geojson": write_geojson, "zip": write_zip}
+    writers = {"shapefile": write_shapefile, "geojson": write_geojson, "zip": write_zip, "isoxml": write_isoxml}
     files: list[Path] = []
     for place in terminal.folders:
         files += writers[terminal.format](prescription, folder / place, terminal, name)
     text = folder / "README.txt"
-    text.write_text(readme(prescription, terminal, name), encoding="ascii", newline="")
+    text.write_text(readme(prescription, terminal, name, _grid_in(files, prescription)), encoding="ascii", newline="")
     return [*files, text]
+
+
+def _grid_in(files: list[Path], prescription: Prescription) -> Readback | None:
+    """What the first file with a grid holds, and how it differs from the plan."""
+    for file in files:
+        if not is_prescription(file):
+            continue
+        found = read(file)
+        if found.grid is not None:
+            compare_grid(found, prescription, None)
+            return found
+    return None

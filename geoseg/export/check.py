@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import CheckError, PrescriptionError
 from geoseg.export.compare import compare
+from geoseg.export.compare_grid import compare_grid
 from geoseg.export.geojson import read_geojson
+from geoseg.export.isoxml_reader import read_isoxml
 from geoseg.export.readback import Finding, Readback
 from geoseg.export.shapefile_reader import read_shapefile
 from geoseg.export.zipped import read_zip
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
 
     from geoseg.spray.prescription import Prescription
 
-__all__ = ["CheckReport", "FileReport", "check"]
+__all__ = ["CheckReport", "FileReport", "check", "is_prescription", "read"]
+
+_READERS: dict[str, Callable[[Path, str | None], Readback]] = {
+    ".shp": read_shapefile,
+    ".geojson": read_geojson,
+    ".zip": read_zip,
+}
+_TASKDATA = "taskdata.xml"
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def check(
     """Read prescription files back and compare them with the plan, as far as one is given.
 
     Args:
-        path: A ``.shp``, ``.geojson`` or ``.zip`` file, or a folder in which all are looked for.
+        path: A ``.shp``, ``.geojson``, ``.zip`` or ``TASKDATA.XML`` file, or a folder in which all are looked for.
         prescription: The plan. Without it only the file itself is looked at.
         boundary: The field with its CRS, where there is no plan.
         rate_column: Column with the rates; None: found by its name.
@@ -117,21 +126,54 @@ def check(
         CheckError: If `strict` and a file is not as planned or unfit; the message names every fault.
     """
     path = Path(path)
-    readers = {".shp": read_shapefile, ".geojson": read_geojson, ".zip": read_zip}
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in files if file.is_file() and file.suffix.lower() in readers]
+    files = [file for file in files if is_prescription(file)]
     if not files:
-        kinds = " or ".join(readers)
+        kinds = " or ".join((*_READERS, _TASKDATA.upper()))
         raise PrescriptionError(f"no prescription at {path}; expected a {kinds} file or a folder that holds one")
     reports = []
     for file in files:
-        found = readers[file.suffix.lower()](file, rate_column)
+        found = read(file, rate_column)
         compare(found, prescription, boundary)
+        compare_grid(found, prescription, boundary)
+        if prescription is not None and found.grid is None and found.rates is None and not _has_errors(found):
+            found.error("no-rate", "there are no rates in l/ha to compare with the plan")
         reports.append(_report(file.relative_to(path) if path.is_dir() else Path(file.name), found))
     report = CheckReport(tuple(reports))
     if strict and not report.ok:
         raise CheckError(f"{path} does not read back as planned: {'; '.join(report.errors)}")
     return report
+
+
+def read(path: Path, rate_column: str | None = None) -> Readback:
+    """What a prescription file holds, with its faults as findings.
+
+    Args:
+        path: A file of a kind that is known.
+        rate_column: Column with the rates; None: found by its name.
+
+    Raises:
+        PrescriptionError: If the kind of file is not known.
+    """
+    reader = _reader(path)
+    if reader is None:
+        raise PrescriptionError(f"{path.name} is no prescription; expected {', '.join((*_READERS, _TASKDATA.upper()))}")
+    return reader(path, rate_column)
+
+
+def is_prescription(path: Path) -> bool:
+    """Whether a file is one that `read` knows."""
+    return path.is_file() and _reader(path) is not None
+
+
+def _reader(path: Path) -> Callable[[Path, str | None], Readback] | None:
+    if path.name.lower() == _TASKDATA:
+        return lambda file, _: read_isoxml(file)  # rates have a dictionary number, no column
+    return _READERS.get(path.suffix.lower())
+
+
+def _has_errors(found: Readback) -> bool:
+    return any(finding.severity == "error" for finding in found.findings)
 
 
 def _report(path: Path, found: Readback) -> FileReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -70,8 +70,10 @@ class Profile:
         format: Name of the module in `geoseg.export` that writes it.
         folders: Where the files lie below the export folder; a copy in each.
         columns: Attributes in order.
-        limits: By name: ``name_chars``, ``rates``, ``polygons``, ``bytes``.
+        limits: By name: ``name_chars``, ``rates``, ``polygons``, ``bytes``,
+            ``cells`` (rows times columns of a grid).
         steps: How to load it.
+        options: What else the writer of the format wants to know.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Profile:
     columns: tuple[Column, ...]
     limits: dict[str, Limit]
     steps: tuple[str, ...]
+    options: dict[str, str] = field(default_factory=dict)
 
     def limit(self, name: str) -> int | None:
         """The value of a limit; None where there is none."""
@@ -122,4 +125,5 @@ def _profile(name: str, row: dict[str, Any]) -> Profile:
         columns=tuple(Column(**column) for column in row["columns"]),
         limits={key: Limit(**limit) for key, limit in row["limits"].items()},
         steps=tuple(row["steps"]),
+        options={key: str(value) for key, value in row.get("options", {}).items()},
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from geoseg.export.rategrid import RateGrid
 
 __all__ = ["Finding", "Readback"]
 
@@ -38,6 +41,7 @@ class Readback:
         rates: (n,) rate of each in l/ha, NaN where there is none.
         zones: (n,) zone numbers, or None.
         crs: CRS of the polygons, anything that pyproj takes.
+        grid: Rates on a grid instead of polygons.
     """
 
     format: str
@@ -47,6 +51,7 @@ class Readback:
     rates: NDArray[np.float64] | None = None
     zones: NDArray[np.int64] | None = None
     crs: Any = None
+    grid: RateGrid | None = None
 
     def error(self, code: str, message: str) -> None:
         """Add a finding that makes the file unfit."""

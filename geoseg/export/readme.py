@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from geoseg.export.profiles import Profile
+from geoseg.export.readback import Readback
 from geoseg.spray.prescription import Prescription
 
 __all__ = ["readme"]
@@ -12,8 +14,15 @@ __all__ = ["readme"]
 DISCLAIMER = "Structurally verified: the files were read back and agree with the plan. NOT TESTED ON A TERMINAL."
 
 
-def readme(prescription: Prescription, profile: Profile, name: str) -> str:
-    """The text for people who load the files, ASCII only, with CR LF line ends for any computer."""
+def readme(prescription: Prescription, profile: Profile, name: str, written: Readback | None = None) -> str:
+    """The text for people who load the files, ASCII only, with CR LF line ends for any computer.
+
+    Args:
+        prescription: The plan.
+        profile: Whom it was written for.
+        name: Base name of the files.
+        written: What a file with a grid holds, compared with the plan.
+    """
     lines = [
         f"SPRAY PRESCRIPTION {name}",
         f"For: {profile.title}",
@@ -23,8 +32,8 @@ def readme(prescription: Prescription, profile: Profile, name: str) -> str:
         "",
         *_totals(prescription),
         "",
-        *_columns(prescription, profile),
-        "",
+        *(_columns(prescription, profile) if profile.columns else ()),
+        *(_grid(prescription, profile, written.facts) if written else ()),
         "HOW TO LOAD",
         *(f"  {nth}. {step}" for nth, step in enumerate(profile.steps, 1)),
         "",
@@ -62,3 +71,23 @@ def _columns(prescription: Prescription, profile: Profile) -> Iterator[str]:
     rates = ", ".join(f"{rate:g}" for rate in prescription.rates)
     yield f"  rates in use: {rates} l/ha (litres of spray liquid per hectare)"
     yield f"  polygons: {len(prescription.zones)}; they cover the whole field, with rate 0 where nothing is sprayed"
+    yield ""
+
+
+def _grid(prescription: Prescription, profile: Profile, facts: dict[str, Any]) -> Iterator[str]:
+    """What the file holds, read back from it: a grid cannot agree with the plan to the square metre."""
+    width, height = facts["cell_m"]
+    yield "AS WRITTEN (READ BACK FROM THE FILE)"
+    yield f"  grid cells          {width:.3f} m to the east, {height:.3f} m to the north"
+    yield f"  treated area        {facts['treated_ha']:.4f} ha"
+    difference = facts["litres_difference_percent"]
+    yield f"  spray liquid        {facts['litres']:.1f} litres, {difference:+.2f} percent to the plan"
+    yield f"  treated too much    {facts['over_treated_m2']:.1f} m2, {facts['over_treated_litres']:.1f} litres"
+    yield f"  treated too little  {facts['under_treated_m2']:.1f} m2"
+    yield "  A cell of the grid is treated as soon as it meets treated ground, so that none is lost."
+    if min(prescription.config.cell_m) < max(width, height):
+        yield f"  THE GRID IS COARSER THAN THE MACHINE'S CELLS, because {profile.title}"
+        yield f"  takes at most {profile.limit('cells'):,} cells: more is sprayed than the map needs."
+    rates = ", ".join(f"{rate:g}" for rate in prescription.rates)
+    yield f"  rates in use: {rates} l/ha (litres of spray liquid per hectare)"
+    yield ""

@@ -24,7 +24,7 @@ from geoseg.errors import PrescriptionError
 from geoseg.export.profiles import Column, Profile
 from geoseg.spray.prescription import Prescription
 
-__all__ = ["WGS84_PRJ", "shapefile_bytes", "to_lonlat", "write_shapefile"]
+__all__ = ["WGS84_PRJ", "refuse_over_limit", "shapefile_bytes", "to_lonlat", "write_shapefile"]
 
 WGS84_PRJ = (
     'GEOGCS["GCS_WGS_1984",DATUM["D_WGS_1984",SPHEROID["WGS_1984",6378137.0,298.257223563]],'
@@ -64,7 +64,7 @@ def shapefile_bytes(prescription: Prescription, profile: Profile, name: str) -> 
         PrescriptionError: If a limit of the profile, or of the format, does not hold.
     """
     zones = prescription.zones
-    _refuse_over_limit(prescription, profile, name)
+    refuse_over_limit(prescription, profile, name)
     values = [(column, _values(zones, column)) for column in profile.columns]
     polygons = shapely.orient_polygons(to_lonlat(np.asarray(zones.geometry.values), zones.crs), exterior_cw=True)
     parts = {".prj": WGS84_PRJ.encode("ascii"), ".cpg": b"UTF-8"} | _parts(polygons, values)
@@ -129,7 +129,12 @@ def _values(zones: Any, column: Column) -> NDArray[np.float64]:
     return rounded
 
 
-def _refuse_over_limit(prescription: Prescription, profile: Profile, name: str) -> None:
+def refuse_over_limit(prescription: Prescription, profile: Profile, name: str) -> None:
+    """Refuse a file name, a number of polygons or a number of rates that the profile does not take.
+
+    Raises:
+        PrescriptionError: If a limit of the profile does not hold.
+    """
     most = profile.limit("name_chars") or 8
     if not (name.isascii() and name.replace("_", "").isalnum() and name.isupper() and len(name) <= most):
         raise PrescriptionError(
