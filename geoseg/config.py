@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from geoseg.errors import ConfigError, InputError
 from geoseg.ortho import OrthoConfig
+from geoseg.segment.cluster import ClusterConfig
 from geoseg.segment.plants import PlantConfig
 from geoseg.segment.predict import SegmentConfig
 from geoseg.spray.rules import SprayConfig
@@ -39,6 +40,7 @@ class Config:
         segment: How it is cut and fed to the network.
         plants: What counts as a plant and as a weed patch.
         spray: The machine and the rule.
+        cluster: Where blocks are done.
         profiles: Terminals to write the prescription for; see `geoseg.export.profiles`.
     """
 
@@ -50,6 +52,7 @@ class Config:
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     plants: PlantConfig = field(default_factory=PlantConfig)
     spray: SprayConfig = field(default_factory=SprayConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
     profiles: tuple[str, ...] = ("generic",)
 
 

@@ -33,6 +33,7 @@ from geoseg.progress import bar, emit
 from geoseg.results import CLASSES, CONFIDENCE, FIELD, PRESCRIPTION, QUICKLOOK, SUMMARY, Run
 from geoseg.rundir import RunDirectory, Stage, write_json
 from geoseg.segment.blocks import BlockStore, CorruptBlockError, remove_folder
+from geoseg.segment.cluster import BlockJob, connect, predict_on
 from geoseg.segment.predict import PredictStats, measure_speed, predict, tiling_for
 from geoseg.segment.stitch import stitch
 
@@ -202,6 +203,14 @@ def _predict_and_stitch(
 
     def predict_all() -> PredictStats:
         with bar("segment", float(grid.shape[0] * grid.shape[1]), "px", pixel_ha) as progress:
+            if config.cluster.wanted:
+                backend = getattr(segmenter, "backend", None)  # None: not ours, so it travels itself
+                block_job = BlockJob(
+                    source, grid, field, segmenter if backend is None else config.model, backend or "auto",
+                    config.segment, store.folder.resolve(), store.parts, store.block_px,
+                )  # fmt: skip
+                with connect(config.cluster) as client:
+                    return predict_on(client, block_job, progress.update)
             return predict(lambda: source.reader(grid, field), segmenter, store, config.segment, progress.update)
 
     stats = predict_all()

@@ -26,7 +26,7 @@ from geoseg.segment.blocks import fingerprint, full_disk, remove_folder, replace
 __all__ = ["RunDirectory", "Stage", "write_json"]
 
 RECORD = "run.json"
-STAGES = ("segment", "vectorize", "prescribe", "picture")
+STAGES = ("segment", "vectorize", "rows", "prescribe", "picture")
 """In the order in which one builds on the other."""
 _DRAFTS = (".*.tmp*", ".*.draft*.tif*", ".*.cog*.tif*", ".*.part.gpkg*")
 """Names of files at work; what a killed run left of them is removed by the next."""

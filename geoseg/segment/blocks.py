@@ -7,6 +7,7 @@ It knows nothing about models or rasters.
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import json
@@ -133,7 +134,9 @@ class LedgerSummary:
 class BlockStore:
     """Blocks of one grid in one folder."""
 
-    def __init__(self, folder: Path, shape: tuple[int, int], block_px: int, parts: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, shape: tuple[int, int], block_px: int, parts: Mapping[str, Any], *, create: bool = True
+    ) -> None:
         """Open the folder for this grid and these inputs, or make it.
 
         Args:
@@ -141,16 +144,22 @@ class BlockStore:
             shape: (height, width) of the grid in pixels.
             block_px: Side of a block in pixels.
             parts: Everything that the result depends on, JSON-able.
+            create: False to use a folder that another process has made, and to touch nothing otherwise.
 
         Raises:
             ConfigError: If the folder holds work that was made from something else.
+            RunError: If it is not there and may not be made.
         """
         self.folder = folder
         self.shape = shape
         self.block_px = block_px
         known = {**json.loads(json.dumps(dict(parts), default=str)), "shape": list(shape), "block_px": block_px}
         self.key = fingerprint(known)
+        self.parts = dict(parts)
+        self._only: Rect | None = None
         key_file = folder / "key.json"
+        if not create and not key_file.exists():
+            raise RunError(f"{folder} is not there; every worker must see the run directory under the same path")
         with full_disk(folder.parent):
             if folder.exists() and not key_file.exists():
                 remove_folder(folder)  # of blocks without a key nobody knows what they were made from
@@ -166,9 +175,15 @@ class BlockStore:
 
     def pending(self) -> Iterator[Rect]:
         """Blocks that are not done or empty; those that failed are tried again."""
-        for block in self:
+        for block in self if self._only is None else (self._only,):
             if not (self._path(block, DONE).exists() or self._path(block, EMPTY).exists()):
                 yield block
+
+    def only(self, block: Rect) -> BlockStore:
+        """The same blocks, of which no other than `block` is pending."""
+        part = copy.copy(self)
+        part._only = block
+        return part
 
     def save(self, block: Rect, classes: np.ndarray, confidence: np.ndarray) -> None:
         """Keep a block's pixels.

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -98,6 +98,11 @@ class PredictStats:
     forward_s: float = 0.0
     wait_s: float = 0.0
     total_s: float = 0.0
+
+    def __add__(self, other: PredictStats) -> PredictStats:
+        """Both together; seconds of workers side by side add up."""
+        names = [entry.name for entry in fields(self)]
+        return PredictStats(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 def tiling_for(card: ModelCard, config: SegmentConfig) -> Tiling:
