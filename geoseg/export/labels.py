@@ -125,7 +125,7 @@ def write_any(labels: Shapes, out: Path, image: Path, tile_px: int | None = None
         LabelError: If the suffix is another one.
     """
     if out.suffix == ".json":
-        return write_coco(cut(labels, image.stem, tile_px), out, image.suffix if tile_px is None else ".png")
+        return write_coco(cut(labels, image.stem, tile_px), out, image.suffix if tile_px is None else ".tif")
     if not out.suffix:
         return write_yolo(cut(labels, image.stem, tile_px), out)
     return write_vector(labels.frames(), out, None if labels.grid.crs is None else labels.grid.crs.proj)
