@@ -22,6 +22,7 @@ from geoseg.ortho import OrthoConfig
 from geoseg.segment.cluster import ClusterConfig
 from geoseg.segment.plants import PlantConfig
 from geoseg.segment.predict import SegmentConfig
+from geoseg.segment.rows import RowConfig
 from geoseg.spray.rules import SprayConfig
 
 __all__ = ["Config", "build", "load_as", "load_config", "load_yaml", "to_dict"]
@@ -39,6 +40,7 @@ class Config:
         ortho: How the orthomosaic is read.
         segment: How it is cut and fed to the network.
         plants: What counts as a plant and as a weed patch.
+        rows: How crop rows and gaps are looked for.
         spray: The machine and the rule.
         cluster: Where blocks are done.
         profiles: Terminals to write the prescription for; see `geoseg.export.profiles`.
@@ -51,6 +53,7 @@ class Config:
     ortho: OrthoConfig = field(default_factory=OrthoConfig)
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     plants: PlantConfig = field(default_factory=PlantConfig)
+    rows: RowConfig = field(default_factory=RowConfig)
     spray: SprayConfig = field(default_factory=SprayConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     profiles: tuple[str, ...] = ("generic",)

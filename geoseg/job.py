@@ -2,6 +2,7 @@
 
 segment     ortho -> classes.tif, confidence.tif
 vectorize   classes.tif -> field.gpkg (boundary, plants, plant outlines, weed patches)
+rows        field.gpkg -> crop rows: its layers rows and gaps, each plant's place in its row
 prescribe   classes.tif -> prescription/<profile>/, layer `prescription` of field.gpkg
 picture     quicklook.png
 summary     summary.json, from what the stages found
@@ -74,6 +75,7 @@ def run(
     with RunDirectory(Path(out)) as directory:
         _segment(directory, ortho, boundary, config, model, fresh=fresh, keep_blocks=keep_blocks)
         _vectorize(directory, config)
+        _rows(directory, config)
         _prescribe(directory, config, required=False)
         _picture(directory, config)
         return Run(directory.path, _summarise(directory))
@@ -99,6 +101,7 @@ def vectorize(out: str | Path, *, config: Config | None = None) -> Run:
     """Plants and weed patches of a run directory that holds a class raster."""
     with RunDirectory(Path(out)) as directory:
         _vectorize(directory, config or Config())
+        _rows(directory, config or Config())
         return Run(directory.path, _summarise(directory))
 
 
@@ -111,6 +114,7 @@ def prescribe(out: str | Path, *, config: Config | None = None) -> Run:
     config = config or Config()
     with RunDirectory(Path(out)) as directory:
         _vectorize(directory, config)
+        _rows(directory, config)
         _prescribe(directory, config, required=True)
         _picture(directory, config)
         return Run(directory.path, _summarise(directory))
@@ -247,12 +251,14 @@ def _stitch_again(
 
 
 def _vectorize(directory: RunDirectory, config: Config) -> None:
+    from geoseg.export.columns import LAYERS
     from geoseg.export.geopackage import FieldPackage
     from geoseg.segment.plants import collect
 
     key = directory.key("segment")
     facts = directory.facts("segment")
-    with directory.stage("vectorize", {"segment": key, "plants": to_dict(config.plants)}) as stage:
+    layers = {name: layer.names for name, layer in LAYERS.items()}
+    with directory.stage("vectorize", {"segment": key, "plants": to_dict(config.plants), "layers": layers}) as stage:
         if stage.done:
             return
         directory.supersede("vectorize")
@@ -261,6 +267,42 @@ def _vectorize(directory: RunDirectory, config: Config) -> None:
             package.write_boundary(shapely.from_wkt(facts["field"]["boundary"]))
             stats = collect(directory / CLASSES, directory / CONFIDENCE, config.plants, package)
         stage.facts |= dataclasses.asdict(stats)
+
+
+def _rows(directory: RunDirectory, config: Config) -> None:
+    from geoseg.export.rowlayers import read_plants, write_rows
+    from geoseg.segment.rows import find_rows
+    from geoseg.segment.stand import find_gaps, row_stand
+    from geoseg.segment.standfacts import row_facts, stand_facts
+
+    first = directory.facts("segment")
+    with directory.stage("rows", {"vectorize": directory.key("vectorize"), "rows": to_dict(config.rows)}) as stage:
+        if stage.done:
+            return
+        directory.supersede("rows")
+        with bar("rows", 3, "step") as progress:
+            points = read_plants(directory / FIELD)
+            progress.update()
+            rows = find_rows(points.x, points.y, points.area_m2, config.rows)
+            stand = row_stand(rows.plants, rows.table, config.rows.gap_factor)
+            gaps = find_gaps(rows.plants, stand, config.rows.gap_factor)
+            progress.update()
+            write_rows(directory / FIELD, points.fid, rows.plants, rows.table, stand, gaps, first["field"]["crs"])
+            progress.update()
+        seen_m2 = sum(entry["area_m2"] for entry in first["classes"].values())
+        stage.facts["rows"] = row_facts(rows.model)
+        stage.facts["stand"] = stand_facts(points.x, points.y, seen_m2, (rows, stand, gaps))
+        stage.outputs.append(directory / FIELD)
+
+
+def _heading(directory: RunDirectory, config: Config) -> tuple[float | None, str]:
+    """Driving direction for the prescription, None for the field's longest side, and where it comes from."""
+    if config.spray.heading_deg is not None:
+        return config.spray.heading_deg, "configuration"
+    rows = directory.facts("rows").get("rows", {})
+    if rows.get("confident"):
+        return rows["heading_deg"], "crop rows"
+    return None, "longest side of the field"
 
 
 def _prescribe(directory: RunDirectory, config: Config, *, required: bool) -> None:
@@ -277,7 +319,7 @@ def _prescribe(directory: RunDirectory, config: Config, *, required: bool) -> No
         return
     parts = {
         "segment": directory.key("segment"),
-        "vectorize": directory.key("vectorize"),
+        "rows": directory.key("rows"),
         "spray": to_dict(config.spray),
         "profiles": config.profiles,
     }
@@ -287,7 +329,8 @@ def _prescribe(directory: RunDirectory, config: Config, *, required: bool) -> No
         directory.supersede("prescribe")
         with bar("prescribe", 2 + len(config.profiles), "step") as progress:
             boundary = shapely.from_wkt(field["boundary"])
-            prescription = plan(directory / CLASSES, boundary, config.spray)
+            heading, heading_from = _heading(directory, config)
+            prescription = plan(directory / CLASSES, boundary, dataclasses.replace(config.spray, heading_deg=heading))
             progress.update()
             checks = {}
             draft = directory / f".{PRESCRIPTION}.tmp"
@@ -301,7 +344,11 @@ def _prescribe(directory: RunDirectory, config: Config, *, required: bool) -> No
             os.replace(draft, directory / PRESCRIPTION)
             replace_layer(directory / FIELD, "prescription", prescription.zones)
             progress.update()
-        stage.facts |= {"totals": dataclasses.asdict(prescription.totals), "checks": checks}
+        stage.facts |= {
+            "totals": dataclasses.asdict(prescription.totals),
+            "heading": {"heading_deg": prescription.heading_deg, "heading_from": heading_from},
+            "checks": checks,
+        }
         stage.outputs += [path for path in sorted((directory / PRESCRIPTION).rglob("*")) if path.is_file()]
         stage.outputs.append(directory / FIELD)
 
@@ -358,8 +405,10 @@ def _summarise(directory: RunDirectory) -> dict[str, Any]:
     }
     if vectors := directory.facts("vectorize"):
         summary["plants"] = vectors
+    if rows := directory.facts("rows"):
+        summary |= {"rows": rows["rows"], "stand": rows["stand"]}
     if totals := directory.facts("prescribe").get("totals"):
-        summary["prescription"] = totals
+        summary["prescription"] = totals | directory.facts("prescribe").get("heading", {})
     elif refused := directory.record.get("refused"):
         summary["prescription"] = {"refused": refused}
     write_json(directory / SUMMARY, summary)

@@ -40,7 +40,7 @@ class Run:
         return cast("xr.DataArray", opened).squeeze("band", drop=True)
 
     def layer(self, name: str) -> gpd.GeoDataFrame:
-        """A layer of ``field.gpkg``: boundary, plants, plant_outlines, weeds or prescription."""
+        """A layer of ``field.gpkg``: boundary, plants, plant_outlines, weeds, rows, gaps or prescription."""
         import geopandas as gpd
 
         return gpd.read_file(self.path / FIELD, layer=name)

@@ -109,7 +109,7 @@ def test_every_file_of_the_run_directory_is_there(done):
         "run.json", "summary.json",
     }  # fmt: skip
     record = json.loads((done.path / "run.json").read_text())
-    assert set(record["stages"]) == {"segment", "vectorize", "prescribe", "picture"}
+    assert set(record["stages"]) == {"segment", "vectorize", "rows", "prescribe", "picture"}
     assert record["versions"]["geoseg"] == record["inputs"]["geoseg"]
 
 

@@ -32,6 +32,8 @@ def summary_lines(summary: Mapping[str, Any], directory: Path | None = None) -> 
     yield f"cover         {shares}"
     if plants := summary.get("plants"):
         yield from _plant_lines(plants, summary["valid_ha"])
+    if rows := summary.get("rows"):
+        yield from _row_lines(rows, summary["stand"])
     if prescription := summary.get("prescription"):
         yield from _prescription_lines(prescription)
     for warning in summary.get("warnings", ()):
@@ -78,6 +80,19 @@ def _plant_lines(plants: Mapping[str, Any], valid_ha: float) -> Iterator[str]:
     per_m2 = crop["kept"] / (valid_ha * 1e4) if valid_ha else 0.0
     yield f"crop plants   {crop['kept']:,} ({per_m2:.2f} per m²), plants that touch count as one"
     yield f"weed patches  {weeds['kept']:,}, {_area(weeds['area_m2'] / 1e4)} in all"
+
+
+def _row_lines(rows: Mapping[str, Any], stand: Mapping[str, Any]) -> Iterator[str]:
+    if not rows["found"]:
+        yield f"crop rows     none: {rows['reason'].removeprefix('no row structure: ')}"
+        return
+    for part in rows["parts"][:3]:
+        yield (
+            f"crop rows     {part['rows']:,} at {part['heading_deg']:.2f}° ± {part['heading_se_deg']:.2f}°, "
+            f"{part['spacing_m']:.3f} m apart, {part['plants']:,} plants in them"
+        )
+    gaps = f"{stand['gaps']:,} of {stand['gap_m']:.0f} m in all, {stand['missing']:,} plants missing"
+    yield f"gaps          {gaps} ({stand['gap_share']:.0%} of the rows' length)"
 
 
 def _prescription_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -35,7 +35,7 @@ class SprayConfig:
         section_m: Width of a section (or of a nozzle's band), metres: the cell across the track.
         length_m: Cell along the track, metres; None: the section width, but at least 0.5.
         heading_deg: Driving direction, degrees clockwise from the grid north of the working CRS; None: along the
-            longest side of the field.
+            crop rows where most plants stand in rows of one direction, else along the longest side of the field.
         threshold_cover: A cell triggers when weeds are at least this share of its valid pixels; 0: any weed pixel. The
             default is one seedling of 2.5 cm in a cell of half a metre.
         threshold_over_m2: In larger cells, the share of an area this large is enough, so that a wide section never
