@@ -18,7 +18,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 
 from geoseg.errors import GeosegWarning, LabelError
-from geoseg.export.labels import cut, write_coco, write_vector, write_yolo
+from geoseg.export.labels import write_vector
+from geoseg.export.labeltiles import cut, write_coco, write_yolo
 from geoseg.legend import CROP, NODATA, SOIL, WEED
 from geoseg.train.cocofile import decode_rle
 from geoseg.train.labelfiles import LabelConfig
