@@ -219,9 +219,10 @@ def test_every_limit_of_every_profile_has_its_evidence():
 
 
 MAIN_FILE = {"geojson": "SPRAY.geojson", "zip": "SPRAY.zip", "isoxml": "TASKDATA.XML"}
+FOLDERS = [name for name in export.profile_names() if export.read_profile(name).format != "dji"]  # which has two kinds
 
 
-@pytest.mark.parametrize("name", export.profile_names())
+@pytest.mark.parametrize("name", FOLDERS)
 def test_every_profile_writes_what_reads_back(prescription, tmp_path, name):
     profile = export.read_profile(name)
     files = export.write(prescription, tmp_path, name)

@@ -51,6 +51,7 @@ def write(
             "the position of this map is nominal: nobody can tell where on the ground this prescription would spray; "
             "export the ortho with coordinates"
         )
+    from geoseg.export.dji import write_dji
     from geoseg.export.geojson import write_geojson
     from geoseg.export.isoxml import write_isoxml
     from geoseg.export.readme import readme
@@ -58,7 +59,13 @@ def write(
     from geoseg.export.zipped import write_zip
 
     terminal, folder = read_profile(profile), Path(folder)
-    writers = {"shapefile": write_shapefile, "geojson": write_geojson, "zip": write_zip, "isoxml": write_isoxml}
+    writers = {
+        "shapefile": write_shapefile,
+        "geojson": write_geojson,
+        "zip": write_zip,
+        "isoxml": write_isoxml,
+        "dji": write_dji,
+    }
     files: list[Path] = []
     for place in terminal.folders:
         files += writers[terminal.format](prescription, folder / place, terminal, name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.errors import CheckError, PrescriptionError
 from geoseg.export.compare import compare
 from geoseg.export.compare_grid import compare_grid
+from geoseg.export.dji_reader import compare_outline, is_outline, read_dji, read_outline
 from geoseg.export.geojson import read_geojson
 from geoseg.export.isoxml_reader import read_isoxml
 from geoseg.export.readback import Finding, Readback
@@ -26,6 +27,7 @@ __all__ = ["CheckReport", "FileReport", "check", "is_prescription", "read"]
 _READERS: dict[str, Callable[[Path, str | None], Readback]] = {
     ".shp": read_shapefile,
     ".geojson": read_geojson,
+    ".tif": lambda path, _: read_dji(path),
     ".zip": read_zip,
 }
 _TASKDATA = "taskdata.xml"
@@ -115,7 +117,8 @@ def check(
     """Read prescription files back and compare them with the plan, as far as one is given.
 
     Args:
-        path: A ``.shp``, ``.geojson``, ``.zip`` or ``TASKDATA.XML`` file, or a folder in which all are looked for.
+        path: A ``.shp``, ``.geojson``, ``.tif``, ``.zip`` or ``TASKDATA.XML`` file, or a folder in which all are looked
+            for.
         prescription: The plan. Without it only the file itself is looked at.
         boundary: The field with its CRS, where there is no plan.
         rate_column: Column with the rates; None: found by its name.
@@ -134,6 +137,10 @@ def check(
     reports = []
     for file in files:
         found = read(file, rate_column)
+        if is_outline(file):
+            compare_outline(found, prescription)
+            reports.append(_report(file.relative_to(path) if path.is_dir() else Path(file.name), found))
+            continue
         compare(found, prescription, boundary)
         compare_grid(found, prescription, boundary)
         if prescription is not None and found.grid is None and found.rates is None and not _has_errors(found):
@@ -167,6 +174,10 @@ def is_prescription(path: Path) -> bool:
 
 
 def _reader(path: Path) -> Callable[[Path, str | None], Readback] | None:
+    if path.suffix.lower() == ".shp" and is_outline(path):
+        return lambda file, _: read_outline(file)
+    if path.suffix.lower() == ".tif" and not (path.parent.name.lower() == "rx" or path.with_suffix(".tfw").is_file()):
+        return None  # any other raster, such as the class map
     if path.name.lower() == _TASKDATA:
         return lambda file, _: read_isoxml(file)  # rates have a dictionary number, no column
     return _READERS.get(path.suffix.lower())

@@ -26,7 +26,7 @@ __all__ = ["EDGE_M", "RateGrid", "sample"]
 EDGE_M = 25.0
 """Edges are cut to this length before they are moved: a straight one on the plane is not quite straight in degrees."""
 _CELLS_PER_SIDE = 2
-_STEP_DIGITS = 12  # a millionth of a cell of 0.1 m
+_STEP_DIGITS = 10  # those of a world file; steps are even in the last, so that pixel centres have no more
 _ORIGIN_DIGITS = 9  # a tenth of a millimetre
 _MOST_RASTER = 64_000_000
 
@@ -121,7 +121,7 @@ def _empty(bounds: NDArray[np.float64], side_m: float, max_cells: int | None) ->
     m_lon, m_lat = _metres_per_degree((south + north) / 2)
     most = min(max_cells or _MOST_RASTER, _MOST_RASTER)
     while True:
-        step_lon, step_lat = round(side_m / m_lon, _STEP_DIGITS), round(side_m / m_lat, _STEP_DIGITS)
+        step_lon, step_lat = _even(side_m / m_lon), _even(side_m / m_lat)
         west0, south0 = _floor(west - step_lon), _floor(south - step_lat)
         cols = math.ceil((east - west0) / step_lon) + 1
         rows = math.ceil((north - south0) / step_lat) + 1
@@ -132,6 +132,10 @@ def _empty(bounds: NDArray[np.float64], side_m: float, max_cells: int | None) ->
                 f"a grid of at most {most} cells cannot hold a field; expected a limit of 16 or more"
             )
         side_m *= max(math.sqrt(rows * cols / most), 1.001)
+
+
+def _even(degrees: float) -> float:
+    return round(2 * round(degrees / 2, _STEP_DIGITS), _STEP_DIGITS)
 
 
 def _floor(degrees: float) -> float:
