@@ -216,6 +216,22 @@ def prescribe(run_directory: Path, config: Config, as_json: bool, **machine: flo
 
 
 @main.command()
+@click.argument("run_directory", type=PATH)
+@click.option("--plots", type=PATH, help="Polygon file of plots; named by its column plot_id, plot, id or name.")
+@click.option("--grid", "grid_m", type=float, help="Also count in square cells of this side, metres.")
+@click.option("--theoretical-spacing", "theoretical_m", type=float, help="Spacing meant in the row, metres.")
+@click.option("--seeds-per-ha", type=float, help="Seeds sown per hectare, for the emergence.")
+@click.option("--json", "as_json", is_flag=True, help="Print the stand as JSON.")
+def count(run_directory: Path, as_json: bool, **options: Any) -> None:
+    """Stand, spacing and gaps of RUN_DIRECTORY, printed and written to stand.csv, rows.csv and plots.csv in it."""
+    from geoseg.export.standfiles import count as count_stand
+    from geoseg.report.text import stand_lines
+
+    facts = count_stand(run_directory, **options)
+    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(stand_lines(facts)))
+
+
+@main.command()
 @_config_options
 @click.argument("ortho", type=str)
 @_ortho_options

@@ -273,7 +273,7 @@ def _rows(directory: RunDirectory, config: Config) -> None:
     from geoseg.export.rowlayers import read_plants, write_rows
     from geoseg.segment.rows import find_rows
     from geoseg.segment.stand import find_gaps, row_stand
-    from geoseg.segment.standfacts import row_facts, stand_facts
+    from geoseg.segment.standfacts import RowTotals, row_facts, stand_facts
 
     first = directory.facts("segment")
     with directory.stage("rows", {"vectorize": directory.key("vectorize"), "rows": to_dict(config.rows)}) as stage:
@@ -291,7 +291,10 @@ def _rows(directory: RunDirectory, config: Config) -> None:
             progress.update()
         seen_m2 = sum(entry["area_m2"] for entry in first["classes"].values())
         stage.facts["rows"] = row_facts(rows.model)
-        stage.facts["stand"] = stand_facts(points.x, points.y, seen_m2, (rows, stand, gaps))
+        steps = rows.plants.next_m[rows.plants.next_m > 0]
+        lengths = float(rows.table.length_m.sum()), len(gaps.row_id), float(gaps.length_m.sum())
+        totals = RowTotals(len(rows.table.row_id), *lengths, int(gaps.missing.sum()))
+        stage.facts["stand"] = stand_facts(points.x, points.y, seen_m2, steps, totals)
         stage.outputs.append(directory / FIELD)
 
 

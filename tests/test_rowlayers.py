@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import math
 import sqlite3
 from contextlib import closing
@@ -12,8 +14,10 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from click.testing import CliRunner
 
 from geoseg import job
+from geoseg.cli import main
 from geoseg.config import load_config
 from geoseg.export.geopackage import FieldPackage
 from geoseg.export.rowlayers import read_plants, write_rows
@@ -119,3 +123,38 @@ def test_the_machine_follows_the_rows(ortho, tmp_path) -> None:
     assert none.plants.row_id.isna().all()
     assert none.summary["prescription"]["heading_from"] == "longest side of the field"
     assert none.summary["prescription"]["heading_deg"] == 90
+
+
+def test_the_count_of_a_run(ortho, tmp_path) -> None:
+    done = job.run(ortho, tmp_path / "run", config=load_config(None, ["segment.write_px=512"]), model=ColourSegmenter())
+    halves = [shapely.box(500000, 5399990, 500005, 5400000), shapely.box(500005, 5399990, 500012, 5400000)]
+    frame = gpd.GeoDataFrame({"plot": ["west", "east"]}, geometry=halves, crs="EPSG:32632").to_crs(4326)
+    frame.to_file(tmp_path / "plots.geojson")
+    plots = tmp_path / "plots.geojson"
+    call = ["count", str(done.path), "--plots", str(plots), "--grid", "2", "--seeds-per-ha", "50000", "--json"]
+    found = CliRunner().invoke(main, call)
+    assert found.exit_code == 0, found.output
+    facts = json.loads(found.stdout)
+    plants = len(done.plants)
+    assert facts["plants"] == plants
+    assert facts["plants_per_ha"] == pytest.approx(plants / 80 * 1e4, rel=1e-6)
+    assert facts["emergence"] == pytest.approx(plants / 80 * 1e4 / 50_000)
+    west, east = facts["plots"]
+    assert (west["plot"], east["plot"]) == ("west", "east")
+    assert west["plants"] == (done.plants.x < 500005).sum()
+    assert west["plants"] + east["plants"] == plants
+    assert [west["area_m2"], east["area_m2"]] == pytest.approx([40, 40], rel=1e-3), "only what lies in the field"
+    cells = list(csv.DictReader((done.path / "grid.csv").read_text().splitlines()))
+    assert sum(int(cell["plants"]) for cell in cells) == plants
+    assert sum(float(cell["area_m2"]) for cell in cells) == pytest.approx(80)
+    table = {line["what"]: line["value"] for line in csv.DictReader((done.path / "stand.csv").read_text().splitlines())}
+    assert int(table["plants"]) == plants
+    assert table["spacing.theoretical_from"] == "estimated"
+    rows = list(csv.DictReader((done.path / "rows.csv").read_text().splitlines()))
+    assert sum(int(row["plants"]) for row in rows) == done.summary["rows"]["plants_in_rows"]
+    text = CliRunner().invoke(main, ["count", str(done.path), "--theoretical-spacing", "0.3"]).output
+    assert "theoretical spacing 0.300 m (given)" in text
+    for wrong in (["--grid", "0"], ["--plots", str(tmp_path / "none.gpkg")], ["--grid", "0.0001"]):
+        bad = CliRunner().invoke(main, ["count", str(done.path), *wrong])
+        assert bad.exit_code == 2, bad.output
+    assert CliRunner().invoke(main, ["count", str(tmp_path)]).exit_code == 2

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["card_lines", "finding_lines", "summary_lines"]
+__all__ = ["card_lines", "finding_lines", "stand_lines", "summary_lines"]
 
 _FILES = (
     ("prescription", "what goes on the stick, one folder per terminal"),
@@ -57,6 +57,35 @@ def finding_lines(report: Mapping[str, Any]) -> Iterator[str]:
             f"{estimate['pixels'] / 1e6:.0f} Mpx), {estimate['memory_mb'] / 1000:.1f} GB of memory and "
             f"{estimate['disk_mb'] / 1000:.2f} GB of disk"
         )
+
+
+def stand_lines(stand: Mapping[str, Any]) -> Iterator[str]:
+    """The stand as `geoseg.export.standfiles.count` gives it."""
+    interval = stand["plants_95"]
+    spread = f" ({interval[0]:,.0f} to {interval[1]:,.0f}, {stand['plants_95_from']})" if interval else ""
+    yield f"plants        {stand['plants']:,}{spread}"
+    yield f"density       {stand['plants_per_m2']:.2f} per m², {stand['plants_per_ha']:,.0f} per ha"
+    if "emergence" in stand:
+        yield f"emergence     {stand['emergence']:.1%} of {stand['seeds_per_ha']:,.0f} seeds per ha"
+    if spacing := stand["spacing"]:
+        yield (
+            f"spacing       mean {spacing['mean_m']:.3f} m, SD {spacing['sd_m']:.3f} m, CV (SD over mean) "
+            f"{spacing['cv']:.0%}, {stand['rows']:,} rows, {stand['row_length_m']:.0f} m"
+        )
+        precision = f"{spacing['precision']:.1%}" if spacing["precision"] is not None else "unknown"
+        yield (
+            f"feed          multiples {spacing['multiples']:.1%}, misses {spacing['misses']:.1%}, quality of feed "
+            f"{spacing['quality_of_feed']:.1%}, precision {precision}; theoretical spacing "
+            f"{spacing['theoretical_m']:.3f} m ({spacing['theoretical_from']})"
+        )
+    if stand["gap_share"] is not None:
+        yield (
+            f"gaps          {stand['gaps']:,}, {stand['gap_m']:.0f} m ({stand['gap_share']:.0%} of the rows), "
+            f"{stand['missing']:,} plants missing"
+        )
+    for plot in stand.get("plots", ()):
+        per_ha = "outside the field" if plot["plants_per_ha"] is None else f"{plot['plants_per_ha']:,.0f} per ha"
+        yield f"plot {plot['plot']!s:<9}{plot['plants']:,} plants on {plot['area_m2']:.1f} m², {per_ha}"
 
 
 def card_lines(card: Mapping[str, Any]) -> Iterator[str]:

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.segment.rows import RowModel, Rows
-from geoseg.segment.stand import Gaps, RowStand, count_interval, spacing_indices
+from geoseg.segment.rows import RowModel
+from geoseg.segment.stand import count_interval, spacing_indices
 
-__all__ = ["row_facts", "stand_facts"]
+__all__ = ["RowTotals", "row_facts", "stand_facts"]
 
 Floats = NDArray[np.float64]
+
+
+class RowTotals(NamedTuple):
+    """Sums over all rows.
+
+    Attributes:
+        rows: Number of rows.
+        length_m: Their length.
+        gaps: Number of gaps.
+        gap_m: Their length.
+        missing: Plants missing in them.
+    """
+
+    rows: int
+    length_m: float
+    gaps: int
+    gap_m: float
+    missing: int
 
 
 def row_facts(model: RowModel) -> dict[str, Any]:
@@ -33,7 +51,8 @@ def stand_facts(
     x: Floats,
     y: Floats,
     area_m2: float,
-    found: tuple[Rows, RowStand, Gaps],
+    steps: Floats,
+    totals: RowTotals,
     *,
     theoretical_m: float | None = None,
     seeds_per_ha: float | None = None,
@@ -44,14 +63,12 @@ def stand_facts(
         x: (n,) eastings of the plants, metres.
         y: (n,) northings.
         area_m2: Area in which they were counted.
-        found: Rows, their stand and their gaps.
+        steps: (m,) distances from plant to plant along the rows, metres.
+        totals: Rows and gaps.
         theoretical_m: The spacing that was meant; None: estimated.
         seeds_per_ha: Seeds sown per hectare, for the emergence.
     """
-    rows, stand, gaps = found
-    steps = rows.plants.next_m[np.isfinite(rows.plants.next_m)]
     per_m2 = len(x) / area_m2 if area_m2 else 0.0
-    length, gap = float(rows.table.length_m.sum()), float(stand.gap_m.sum())
     interval = count_interval(x, y)
     spacing = spacing_indices(steps, theoretical_m)
     facts: dict[str, Any] = {
@@ -60,12 +77,12 @@ def stand_facts(
         "plants_95_from": "bootstrap over blocks of 5 m: how the stand varies, not what the model overlooks",
         "plants_per_m2": per_m2,
         "plants_per_ha": per_m2 * 1e4,
-        "rows": len(rows.table.row_id),
-        "row_length_m": length,
-        "gaps": len(gaps.row_id),
-        "gap_m": gap,
-        "gap_share": gap / length if length else None,
-        "missing": int(gaps.missing.sum()),
+        "rows": totals.rows,
+        "row_length_m": totals.length_m,
+        "gaps": totals.gaps,
+        "gap_m": totals.gap_m,
+        "gap_share": totals.gap_m / totals.length_m if totals.length_m else None,
+        "missing": totals.missing,
         "spacing": dataclasses.asdict(spacing) if spacing else None,
     }
     if seeds_per_ha is not None:
