@@ -218,7 +218,7 @@ def test_every_limit_of_every_profile_has_its_evidence():
         assert all(column.name.isascii() and len(column.name) <= 10 for column in profile.columns)
 
 
-MAIN_FILE = {"geojson": "SPRAY.geojson", "zip": "SPRAY.zip", "isoxml": "TASKDATA.XML"}
+MAIN_FILE = {"csv": "SPRAY.csv", "geojson": "SPRAY.geojson", "zip": "SPRAY.zip", "isoxml": "TASKDATA.XML"}
 FOLDERS = [name for name in export.profile_names() if export.read_profile(name).format != "dji"]  # which has two kinds
 
 

@@ -51,6 +51,7 @@ def write(
             "the position of this map is nominal: nobody can tell where on the ground this prescription would spray; "
             "export the ortho with coordinates"
         )
+    from geoseg.export.csvtable import write_csv
     from geoseg.export.dji import write_dji
     from geoseg.export.geojson import write_geojson
     from geoseg.export.isoxml import write_isoxml
@@ -65,6 +66,7 @@ def write(
         "zip": write_zip,
         "isoxml": write_isoxml,
         "dji": write_dji,
+        "csv": write_csv,
     }
     files: list[Path] = []
     for place in terminal.folders:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.errors import CheckError, PrescriptionError
 from geoseg.export.compare import compare
 from geoseg.export.compare_grid import compare_grid
+from geoseg.export.csvtable import read_csv
 from geoseg.export.dji_reader import compare_outline, is_outline, read_dji, read_outline
 from geoseg.export.geojson import read_geojson
 from geoseg.export.isoxml_reader import read_isoxml
@@ -26,6 +27,7 @@ __all__ = ["CheckReport", "FileReport", "check", "is_prescription", "read"]
 
 _READERS: dict[str, Callable[[Path, str | None], Readback]] = {
     ".shp": read_shapefile,
+    ".csv": read_csv,
     ".geojson": read_geojson,
     ".tif": lambda path, _: read_dji(path),
     ".zip": read_zip,
@@ -117,8 +119,8 @@ def check(
     """Read prescription files back and compare them with the plan, as far as one is given.
 
     Args:
-        path: A ``.shp``, ``.geojson``, ``.tif``, ``.zip`` or ``TASKDATA.XML`` file, or a folder in which all are looked
-            for.
+        path: A ``.shp``, ``.csv``, ``.geojson``, ``.tif``, ``.zip`` or ``TASKDATA.XML`` file, or a folder in which all
+            are looked for.
         prescription: The plan. Without it only the file itself is looked at.
         boundary: The field with its CRS, where there is no plan.
         rate_column: Column with the rates; None: found by its name.
