@@ -2,8 +2,9 @@
 
 Usage: python benchmarks/memory.py ORTHO [--repeat 1 4] [--sparse 66000] [--window PX]
 
-ORTHO is repeated N x N times through a VRT. ``--sparse S`` adds a file of S x S pixels, one part in 64 with data.
-Every size runs in a process of its own; the peak of a stage is the kernel's VmHWM, which is reset as a stage begins.
+ORTHO is repeated N x N times through a VRT. ``--sparse S`` adds a file of S x S pixels, nearly all of one value, which
+is predicted in full. Every size runs in a process of its own; the peak of a stage is the kernel's VmHWM, which is reset
+as the stage begins.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def repeated(ortho: Path, times: int, folder: Path) -> Path:
 
 
 def sparse(ortho: Path, side: int, folder: Path) -> Path:
-    """A sparse file, its data in the middle: a square of side / 8."""
+    """A sparse file whose pixels count all, with a picture in the middle: a square of side / 8."""
     import rasterio
     from rasterio.windows import Window
 

@@ -32,7 +32,7 @@ def told(field, tmp_path_factory):
 
 def test_every_stage_starts_and_finishes(told):
     _, events, _, _ = told
-    stages = ["segment", "vectorize", "prescribe", "picture"]
+    stages = ["segment", "vectorize", "rows", "prescribe", "picture"]
     for name in ("stage_started", "stage_finished"):
         assert [event["stage"] for event in events if event["event"] == name] == stages
     assert events[-1]["event"] == "run_finished"
