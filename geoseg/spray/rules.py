@@ -6,7 +6,7 @@ the machine can do are left out and counted. What the camera did not see is *uns
 a hole in the picture must never become a gap in the field without anybody noticing.
 
 There is one dose, full or nothing. Reduced doses over weeds select for herbicide resistance (Neve and Powles, 2005,
-https://doi.org/10.1038/sj.hdy.6800550), so no rule here lowers the rate with the cover.
+Heredity 95, 485), so no rule here lowers the rate with the cover.
 """
 
 from __future__ import annotations
