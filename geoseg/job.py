@@ -17,6 +17,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ from shapely import MultiPolygon, Polygon
 
 from geoseg import __version__
 from geoseg.config import Config, to_dict
-from geoseg.errors import GeosegWarning, IncompleteError, InputError, PrescriptionError
+from geoseg.errors import GeosegWarning, IncompleteError, InputError, OrthoError, PrescriptionError
 from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard, Segmenter
-from geoseg.ortho import Ortho
+from geoseg.ortho import Ortho, OrthoConfig
 from geoseg.progress import bar, emit
 from geoseg.results import CLASSES, CONFIDENCE, FIELD, PRESCRIPTION, QUICKLOOK, SUMMARY, Run
 from geoseg.rundir import RunDirectory, Stage, write_json
@@ -77,7 +78,7 @@ def run(
         _vectorize(directory, config)
         _rows(directory, config)
         _prescribe(directory, config, required=False)
-        _picture(directory, config)
+        _picture(directory)
         return Run(directory.path, _summarise(directory))
 
 
@@ -116,7 +117,7 @@ def prescribe(out: str | Path, *, config: Config | None = None) -> Run:
         _vectorize(directory, config)
         _rows(directory, config)
         _prescribe(directory, config, required=True)
-        _picture(directory, config)
+        _picture(directory)
         return Run(directory.path, _summarise(directory))
 
 
@@ -356,19 +357,24 @@ def _prescribe(directory: RunDirectory, config: Config, *, required: bool) -> No
         stage.outputs.append(directory / FIELD)
 
 
-def _picture(directory: RunDirectory, config: Config) -> None:
+def _picture(directory: RunDirectory) -> None:
+    """The picture, with the ortho as it was read; without the ortho there is none, and the summary says so."""
     from geoseg.report.quicklook import quicklook
 
     field = directory.facts("segment")["field"]
+    ortho_config = directory.record["config"]["ortho"]
+    bands = ortho_config["bands"]
     zones = None
     parts = {"segment": directory.key("segment")}
     if directory.facts("prescribe"):
         parts["prescribe"] = directory.key("prescribe")
-    with directory.stage("picture", parts) as stage:
+    directory.record.pop("picture", None)
+    with suppress(OrthoError), directory.stage("picture", parts) as stage:
         if stage.done:
             return
         if "prescribe" in parts:
             zones = Run(directory.path, {}).prescription
+        directory.record["picture"] = f"no {QUICKLOOK}, because {field['ortho']} is no longer there"
         quicklook(
             Path(field["ortho"]),
             directory / CLASSES,
@@ -377,8 +383,9 @@ def _picture(directory: RunDirectory, config: Config) -> None:
             directory / QUICKLOOK,
             directory.facts("prescribe").get("totals", {}),
             _title(field["ortho"], directory.path),
-            ortho_config=config.ortho,
+            ortho_config=OrthoConfig(**ortho_config | {"bands": bands and tuple(bands)}),
         )
+        del directory.record["picture"]
         stage.outputs.append(directory / QUICKLOOK)
 
 
@@ -404,7 +411,7 @@ def _summarise(directory: RunDirectory) -> dict[str, Any]:
             for name, entry in first["classes"].items()
         },
         "model": directory.record["inputs"]["model"],
-        "warnings": first["warnings"],
+        "warnings": [*first["warnings"], *([directory.record["picture"]] if "picture" in directory.record else [])],
     }
     if vectors := directory.facts("vectorize"):
         summary["plants"] = vectors
@@ -422,7 +429,7 @@ def _summarise(directory: RunDirectory) -> dict[str, Any]:
 
 def _field_facts(source: Ortho, grid: GeoBox, field: Polygon | MultiPolygon) -> dict[str, Any]:
     return {
-        "ortho": source.path,
+        "ortho": str(Path(source.path).resolve()) if Path(source.path).exists() else source.path,
         "ortho_gsd_m": source.gsd_m,
         "gsd_m": abs(grid.affine.determinant) ** 0.5,
         "crs": str(grid.crs),

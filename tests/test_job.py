@@ -236,3 +236,21 @@ def test_without_georeference_there_is_a_map_and_no_prescription(field, tmp_path
     assert not (done.path / "prescription").exists()
     with pytest.raises(PrescriptionError, match="no georeference"):
         job.prescribe(done.path, config=config)
+
+
+def test_another_machine_from_another_folder_and_without_the_ortho(field, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    shutil.copy(field[0], tmp_path / "here" / "flight.tif")
+    monkeypatch.chdir(tmp_path / "here")
+    job.run("flight.tif", "run", config=load_config(None, CONFIG), model=ColourSegmenter())
+    monkeypatch.chdir(tmp_path / "there")
+    run = tmp_path / "here" / "run"
+    first = job.prescribe(run, config=load_config(None, [*CONFIG, "spray.section_m=1"]))
+    assert first.summary["warnings"] == []
+    assert (run / "quicklook.png").exists()
+    (tmp_path / "here" / "flight.tif").unlink()
+    second = job.prescribe(run, config=load_config(None, [*CONFIG, "spray.section_m=2"]))
+    assert "no longer there" in second.summary["warnings"][0]
+    assert not (run / "quicklook.png").exists()
+    assert second.summary["prescription"]["treated_ha"] > first.summary["prescription"]["treated_ha"]
