@@ -17,7 +17,6 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -369,24 +368,25 @@ def _picture(directory: RunDirectory) -> None:
     if directory.facts("prescribe"):
         parts["prescribe"] = directory.key("prescribe")
     directory.record.pop("picture", None)
-    with suppress(OrthoError), directory.stage("picture", parts) as stage:
-        if stage.done:
-            return
-        if "prescribe" in parts:
-            zones = Run(directory.path, {}).prescription
+    try:
+        with directory.stage("picture", parts) as stage:
+            if stage.done:
+                return
+            if "prescribe" in parts:
+                zones = Run(directory.path, {}).prescription
+            quicklook(
+                Path(field["ortho"]),
+                directory / CLASSES,
+                zones,
+                shapely.from_wkt(field["boundary"]),
+                directory / QUICKLOOK,
+                directory.facts("prescribe").get("totals", {}),
+                _title(field["ortho"], directory.path),
+                ortho_config=OrthoConfig(**ortho_config | {"bands": bands and tuple(bands)}),
+            )
+            stage.outputs.append(directory / QUICKLOOK)
+    except OrthoError:
         directory.record["picture"] = f"no {QUICKLOOK}, because {field['ortho']} is no longer there"
-        quicklook(
-            Path(field["ortho"]),
-            directory / CLASSES,
-            zones,
-            shapely.from_wkt(field["boundary"]),
-            directory / QUICKLOOK,
-            directory.facts("prescribe").get("totals", {}),
-            _title(field["ortho"], directory.path),
-            ortho_config=OrthoConfig(**ortho_config | {"bands": bands and tuple(bands)}),
-        )
-        del directory.record["picture"]
-        stage.outputs.append(directory / QUICKLOOK)
 
 
 def _title(ortho: str, run: Path) -> str:
