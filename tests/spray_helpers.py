@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from shapely import Polygon
 
+from geoseg.spray import SprayConfig
+from geoseg.spray.prescription import Prescription, plan
+
 UTM = "EPSG:32632"
 EAST, NORTH = 691_234.5, 5_334_567.25
 
@@ -42,6 +45,13 @@ def rectangle(width_m: float, height_m: float, *, at: tuple[float, float] = (0.0
     """A rectangle with its lower left corner `at` metres from (EAST, NORTH)."""
     west, south = EAST + at[0], NORTH + at[1]
     return shapely.box(west, south, west + width_m, south + height_m)
+
+
+def plan_of_two_spots(folder: Path) -> Prescription:
+    """A field of 30 x 40 m with two round weed spots, sprayed along 27 degrees."""
+    spots = paint((800, 600), 0.05, lambda x, y: (np.hypot(x - 8, y - 10) < 2) | (np.hypot(x - 20, y - 28) < 3))
+    path = write_classes(folder / "classes.tif", spots)
+    return plan(path, rectangle(30, 40), SprayConfig(heading_deg=27))
 
 
 def cell_polygons(box: GeoBox) -> NDArray[np.object_]:

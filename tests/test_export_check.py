@@ -17,16 +17,12 @@ from pyproj import CRS
 
 from geoseg import export
 from geoseg.errors import CheckError, PrescriptionError
-from geoseg.spray import SprayConfig
-from geoseg.spray.prescription import plan
-from spray_helpers import paint, rectangle, write_classes
+from spray_helpers import plan_of_two_spots
 
 
 @pytest.fixture(scope="module")
 def prescription(tmp_path_factory):
-    spots = paint((800, 600), 0.05, lambda x, y: (np.hypot(x - 8, y - 10) < 2) | (np.hypot(x - 20, y - 28) < 3))
-    path = write_classes(tmp_path_factory.mktemp("spots") / "classes.tif", spots)
-    return plan(path, rectangle(30, 40), SprayConfig(heading_deg=27))
+    return plan_of_two_spots(tmp_path_factory.mktemp("spots"))
 
 
 @pytest.fixture(scope="module")

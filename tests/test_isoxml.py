@@ -19,7 +19,7 @@ from geoseg.export.rategrid import sample
 from geoseg.export.shapefile import to_lonlat
 from geoseg.spray import SprayConfig
 from geoseg.spray.prescription import plan
-from spray_helpers import fields_of_any_shape, paint, rectangle, write_classes
+from spray_helpers import fields_of_any_shape, paint, plan_of_two_spots, rectangle, write_classes
 
 GRIDS = ("isoxml", "isoxml_v4", "isoxml_codes")
 ALL = (*GRIDS, "isoxml_zones")
@@ -27,9 +27,7 @@ ALL = (*GRIDS, "isoxml_zones")
 
 @pytest.fixture(scope="module")
 def prescription(tmp_path_factory):
-    spots = paint((800, 600), 0.05, lambda x, y: (np.hypot(x - 8, y - 10) < 2) | (np.hypot(x - 20, y - 28) < 3))
-    path = write_classes(tmp_path_factory.mktemp("spots") / "classes.tif", spots)
-    return plan(path, rectangle(30, 40), SprayConfig(heading_deg=27))
+    return plan_of_two_spots(tmp_path_factory.mktemp("spots"))
 
 
 @pytest.fixture(scope="module")
