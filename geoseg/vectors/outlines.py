@@ -40,6 +40,7 @@ class Stats(NamedTuple):
         col1: One past the last column.
         weight_sum: Sum of the pixels' weights.
         weight_px: Number of pixels that have a weight.
+        marked_px: Number of pixels that are marked.
     """
 
     id: Ints
@@ -53,6 +54,7 @@ class Stats(NamedTuple):
     col1: Ints
     weight_sum: Ints
     weight_px: Ints
+    marked_px: Ints
 
 
 class Ends(NamedTuple):
@@ -103,10 +105,10 @@ class Sweep:
         """Start above the first row of a raster of `width` pixels."""
         none = np.empty(0, np.int64)
         self._width = width
-        self._open = Stats(*[none] * 11)
+        self._open = Stats(*[none] * 12)
         self._ends = Ends(*[none] * 4)
         self._aside: dict[int, list[Ends]] = {}
-        self._front = Runs(*[none] * 5)
+        self._front = Runs.none()
         self._front_owner = none
 
     def feed(self, runs: Runs, last_row: int) -> Released:
@@ -167,7 +169,7 @@ def _stats_of(runs: Runs, width: int) -> Stats:
     row, col = runs.start // width, runs.start % width
     size = runs.stop - runs.start
     sums = (size, row * size, (2 * col + size - 1) * size)
-    return Stats(runs.start, runs.code, *sums, row, col, row + 1, col + size, runs.weight_sum, runs.weight_px)
+    return Stats(runs.start, runs.code, *sums, row, col, row + 1, col + size, *runs[3:])
 
 
 def _reduce(stats: Stats, label: Ints, count: int) -> Stats:
@@ -177,7 +179,7 @@ def _reduce(stats: Stats, label: Ints, count: int) -> Stats:
     order = np.argsort(label, kind="stable")
     first = np.searchsorted(label[order], np.arange(count))
     low, high, add = np.minimum, np.maximum, np.add
-    how = (low, low, add, add, add, low, low, high, high, add, add)
+    how = (low, low, add, add, add, low, low, high, high, add, add, add)
     return Stats(*(op.reduceat(field[order], first) for op, field in zip(how, stats, strict=True)))
 
 

@@ -26,6 +26,7 @@ class Runs(NamedTuple):
         code: Value of the pixels.
         weight_sum: Sum of the pixels' weights (confidence), 0 without.
         weight_px: Number of pixels that have a weight.
+        marked_px: Number of pixels that are marked.
     """
 
     start: Ints
@@ -33,19 +34,31 @@ class Runs(NamedTuple):
     code: Ints
     weight_sum: Ints
     weight_px: Ints
+    marked_px: Ints
+
+    @classmethod
+    def none(cls) -> Runs:
+        """No runs."""
+        return cls(*[np.empty(0, np.int64)] * 6)
 
 
 NO_WEIGHT = 255
 """Weight of a pixel that has none."""
 
 
-def find_runs(values: NDArray[np.generic], keep: NDArray[np.bool_], weights: NDArray[np.uint8] | None = None) -> Runs:
+def find_runs(
+    values: NDArray[np.generic],
+    keep: NDArray[np.bool_],
+    weights: NDArray[np.uint8] | None = None,
+    marks: NDArray[np.bool_] | None = None,
+) -> Runs:
     """The runs of an array, flat positions counted in it.
 
     Args:
         values: (H, W) integers.
         keep: (H, W) bool, False where there is nothing; or (256,) bool, which uint8 values count.
         weights: (H, W) uint8, `NO_WEIGHT` where there is none.
+        marks: (H, W) bool, the pixels that are marked; they are counted and do not end a run.
     """
     flat = np.ascontiguousarray(values).reshape(-1)
     change = np.empty(flat.size, np.bool_)
@@ -59,7 +72,7 @@ def find_runs(values: NDArray[np.generic], keep: NDArray[np.bool_], weights: NDA
     stop = np.append(start[1:], flat.size)
     chosen = kept[flat[start]] if table else kept[start]
     start, stop = start[chosen], stop[chosen]
-    return Runs(start, stop, flat[start].astype(np.int64), *_weigh(start, stop, weights))
+    return Runs(start, stop, flat[start].astype(np.int64), *_weigh(start, stop, weights), _count(start, stop, marks))
 
 
 def _weigh(start: Ints, stop: Ints, weights: NDArray[np.uint8] | None) -> tuple[Ints, Ints]:
@@ -69,6 +82,13 @@ def _weigh(start: Ints, stop: Ints, weights: NDArray[np.uint8] | None) -> tuple[
     pixels = weights.reshape(-1)[ranges(start, stop)].astype(np.int64)
     known = pixels != NO_WEIGHT
     return np.add.reduceat(pixels * known, first), np.add.reduceat(known.astype(np.int64), first)
+
+
+def _count(start: Ints, stop: Ints, marks: NDArray[np.bool_] | None) -> Ints:
+    if marks is None or not start.size:
+        return np.zeros(start.size, np.int64)
+    first = np.cumsum(stop - start) - (stop - start)
+    return np.add.reduceat(marks.reshape(-1)[ranges(start, stop)], first, dtype=np.int64)
 
 
 def place_runs(runs: Runs, block_width: int, origin: tuple[int, int], width: int) -> Runs:

@@ -170,7 +170,7 @@ def _sweep(
         released = sweep.feed(runs, last_row)
         if released.stats.id.size:
             yield _batch(released, source.transform)
-    released = sweep.feed(Runs(*[np.empty(0, np.int64)] * 5), source.height)
+    released = sweep.feed(Runs.none(), source.height)
     if released.stats.id.size:
         yield _batch(released, source.transform)
 
