@@ -10,7 +10,7 @@ Read the modules in this order, which is the order of the data:
     spray                     cells in the machine's frame, rates, totals
     export, report            files for the terminal and for people
     train                     tile sets, synthetic fields, fit, evaluate
-    config, job, cli          one YAML file, the whole run, the command line
+    config, stages, job, cli  one YAML file, the whole run, the command line
 
 Names below are loaded when they are first used, so that ``import geoseg`` costs nothing.
 """

@@ -109,7 +109,7 @@ def test_another_model_never_stands_beside_the_old_prescription(field, tmp_path,
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(job, "_vectorize", stop)
+    monkeypatch.setattr(job, "vectorize_stage", stop)
     with pytest.raises(KeyboardInterrupt):
         run(field, out, Other())
     assert {path.name for path in out.iterdir() if path.is_file()} == {

@@ -7,7 +7,6 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from geoseg import job
 from geoseg.cli import main
 from geoseg.progress import bar, emit, listen, span
 from test_job import CONFIG, ColourSegmenter, field
@@ -22,7 +21,7 @@ def told(field, tmp_path_factory):
     folder = tmp_path_factory.mktemp("told")
     arguments = ["run", str(field[0]), "--out", str(folder / "run"), *SETS, "--events", str(folder / "events")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "load_segmenter", lambda config: ColourSegmenter())
+        patch.setattr("geoseg.stages.segment.load_segmenter", lambda config: ColourSegmenter())
         first = CliRunner().invoke(main, [*arguments, "--profile", str(folder / "trace.json"), "--json-events"])
         lines = (folder / "events").read_text().splitlines()
         second = CliRunner().invoke(main, arguments)

@@ -1,0 +1,189 @@
+"""Stage `segment`: ortho -> classes.tif, confidence.tif."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import shapely
+from odc.geo.geobox import GeoBox
+from shapely import MultiPolygon, Polygon
+
+from geoseg import __version__
+from geoseg.config import Config, to_dict
+from geoseg.errors import GeosegWarning, IncompleteError
+from geoseg.legend import LEGEND
+from geoseg.models.card import ModelCard, Segmenter
+from geoseg.ortho import Ortho
+from geoseg.progress import bar
+from geoseg.results import CLASSES, CONFIDENCE, SUMMARY
+from geoseg.rundir import RunDirectory, Stage
+from geoseg.segment.blocks import BlockStore, CorruptBlockError, remove_folder
+from geoseg.segment.cluster import BlockJob, connect, predict_on
+from geoseg.segment.predict import PredictStats, predict, tiling_for
+from geoseg.segment.stitch import stitch
+
+__all__ = ["load_segmenter", "segment_stage"]
+
+ATTEMPTS = 3
+"""How often damaged blocks are done again before the disk is blamed."""
+
+
+def segment_stage(
+    directory: RunDirectory,
+    ortho: str | Path,
+    boundary: str | Path | None,
+    config: Config,
+    model: Segmenter | None,
+    *,
+    fresh: bool,
+    keep_blocks: bool,
+) -> None:
+    """Open the ortho, predict its blocks and stitch them; arguments as in `geoseg.job.run`.
+
+    Raises:
+        InputError: If something given cannot be used.
+        IncompleteError: If parts of the ortho could not be processed.
+    """
+    if fresh:
+        directory.clear()
+    segmenter = model or load_segmenter(config)
+    card = segmenter.card
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", GeosegWarning)
+        source = Ortho.open(ortho, config.ortho, band_names=card.bands)
+        grid = source.working_grid(card.gsd)
+        field = source.boundary(boundary, grid)
+    parts = {
+        "geoseg": __version__,
+        "ortho": _identity(str(ortho)) | {"bands": source.bands, "value_max": source.value_max},
+        "model": _model_identity(card) | {"backend": getattr(segmenter, "backend", "custom")},
+        "grid": {"shape": list(grid.shape), "transform": list(grid.affine)[:6], "crs": str(grid.crs)},
+        "boundary": hashlib.sha256(shapely.to_wkb(field)).hexdigest(),
+        "tiling": tiling_for(card, config.segment).model_dump(),
+    }
+    with directory.stage("segment", parts) as stage:
+        if stage.done:
+            if not keep_blocks:
+                remove_folder(directory / "blocks")  # a run killed between its record and this line left them
+            return
+        directory.record |= {"versions": _versions(), "inputs": parts, "config": to_dict(config)}
+        stage.facts["warnings"] = [str(warning.message) for warning in caught]
+        stage.facts["field"] = _field_facts(source, grid, field)
+        store = BlockStore(
+            directory / "blocks", (int(grid.shape[0]), int(grid.shape[1])), _block_px(card, config), parts
+        )
+        _predict_and_stitch(directory, stage, source, grid, field, segmenter, store, config)
+    if not keep_blocks:
+        store.remove()
+
+
+def _predict_and_stitch(
+    directory: RunDirectory,
+    stage: Stage,
+    source: Ortho,
+    grid: GeoBox,
+    field: Polygon | MultiPolygon,
+    segmenter: Segmenter,
+    store: BlockStore,
+    config: Config,
+) -> None:
+    tags = {"GEOSEG_MODEL": segmenter.card.name, "GEOSEG_KEY": store.key}
+    outputs = directory / CLASSES, directory / CONFIDENCE
+
+    pixel_ha = abs(grid.affine.determinant) / 1e4
+
+    def predict_all() -> PredictStats:
+        with bar("segment", float(grid.shape[0] * grid.shape[1]), "px", pixel_ha) as progress:
+            if config.cluster.wanted:
+                backend = getattr(segmenter, "backend", None)  # None: not ours, so it travels itself
+                block_job = BlockJob(
+                    source, grid, field, segmenter if backend is None else config.model, backend or "auto",
+                    config.segment, store.folder.resolve(), store.parts, store.block_px,
+                )  # fmt: skip
+                with connect(config.cluster) as client:
+                    return predict_on(client, block_job, progress.update)
+            return predict(lambda: source.reader(grid, field), segmenter, store, config.segment, progress.update)
+
+    stats = predict_all()
+    (directory / SUMMARY).unlink(missing_ok=True)
+    directory.supersede("segment")
+    counts = _stitch_again(store, grid, outputs, tags, predict_all)
+    ledger = store.summary()
+    area_px = abs(grid.affine.determinant)
+    stage.facts["classes"] = {
+        entry.name: {"pixels": counts.get(entry.code, 0), "area_m2": counts.get(entry.code, 0) * area_px}
+        for entry in LEGEND.entries
+    }
+    stage.facts["loop"] = dataclasses.asdict(stats)
+    stage.facts["ledger"] = dataclasses.asdict(ledger)
+    stage.outputs += outputs
+    if ledger.failed:
+        first = next(iter(ledger.failed.items()))
+        raise IncompleteError(
+            f"{len(ledger.failed)} of {ledger.total} blocks failed and are nodata in {outputs[0]}; the first: "
+            f"{first[0]}: {first[1]}. Run the same command again to retry them"
+        )
+
+
+def _stitch_again(
+    store: BlockStore, grid: GeoBox, outputs: tuple[Path, Path], tags: dict[str, str], predict_all: Callable[[], Any]
+) -> dict[int, int]:
+    """Stitch; where a block turns out to be damaged, predict what is missing and stitch anew."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return stitch(store, grid, *outputs, tags)
+        except CorruptBlockError:
+            predict_all()
+    return stitch(store, grid, *outputs, tags)
+
+
+def load_segmenter(config: Config) -> Segmenter:
+    """The network that a configuration names, on the backend that it names."""
+    from geoseg.models import load  # brings torch, which no other stage needs
+
+    return load(config.model, config.backend)
+
+
+def _field_facts(source: Ortho, grid: GeoBox, field: Polygon | MultiPolygon) -> dict[str, Any]:
+    return {
+        "ortho": str(Path(source.path).resolve()) if Path(source.path).exists() else source.path,
+        "ortho_gsd_m": source.gsd_m,
+        "gsd_m": abs(grid.affine.determinant) ** 0.5,
+        "crs": str(grid.crs),
+        "nominal": source.nominal,
+        "area_m2": field.area,
+        "boundary": shapely.to_wkt(field, rounding_precision=-1),
+    }
+
+
+def _identity(path: str) -> dict[str, Any]:
+    """What tells one input file from another without reading all of it: size and the hash of its two ends."""
+    file = Path(path)
+    if not file.is_file():
+        return {"name": path}
+    stat = file.stat()
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        digest.update(content.read(1 << 20))
+        content.seek(max(0, stat.st_size - (1 << 20)))
+        digest.update(content.read())
+    return {"name": file.name, "bytes": stat.st_size, "modified": stat.st_mtime, "sha256_ends": digest.hexdigest()}
+
+
+def _model_identity(card: ModelCard) -> dict[str, Any]:
+    return {"name": card.name, "version": card.version, "sha256": card.weights_sha256}
+
+
+def _block_px(card: ModelCard, config: Config) -> int:
+    return tiling_for(card, config.segment).write_px * config.segment.block_windows
+
+
+def _versions() -> dict[str, str]:
+    names = ("geoseg", "torch", "rasterio", "numpy", "shapely", "geopandas", "odc-geo")
+    return {name: importlib.metadata.version(name) for name in names}

@@ -1,0 +1,43 @@
+"""summary.json, the answers, from what the stages found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geoseg.progress import emit
+from geoseg.results import SUMMARY
+from geoseg.rundir import RunDirectory, write_json
+
+__all__ = ["summarise"]
+
+
+def summarise(directory: RunDirectory) -> dict[str, Any]:
+    """The answers of all stages that are done, written to ``summary.json``."""
+    first = directory.facts("segment")
+    field = first["field"]
+    valid_m2 = sum(entry["area_m2"] for entry in first["classes"].values())
+    summary: dict[str, Any] = {
+        "ortho": field["ortho"],
+        "field_ha": field["area_m2"] / 1e4,
+        "valid_ha": valid_m2 / 1e4,
+        "gsd_m": field["gsd_m"],
+        "position_is_nominal": field["nominal"],
+        "classes": {
+            name: entry | {"share": entry["area_m2"] / valid_m2 if valid_m2 else 0.0}
+            for name, entry in first["classes"].items()
+        },
+        "model": directory.record["inputs"]["model"],
+        "warnings": [*first["warnings"], *([directory.record["picture"]] if "picture" in directory.record else [])],
+    }
+    if vectors := directory.facts("vectorize"):
+        summary["plants"] = vectors
+    if rows := directory.facts("rows"):
+        summary |= {"rows": rows["rows"], "stand": rows["stand"]}
+    if totals := directory.facts("prescribe").get("totals"):
+        summary["prescription"] = totals | directory.facts("prescribe").get("heading", {})
+    elif refused := directory.record.get("refused"):
+        summary["prescription"] = {"refused": refused}
+    write_json(directory / SUMMARY, summary)
+    directory.save()
+    emit("run_finished", run=str(directory.path), worked=directory.worked)
+    return summary
