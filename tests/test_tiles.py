@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -272,3 +275,41 @@ def test_the_real_fields_are_split_as_their_readme_says(fields):
     assert parts == [("validation", 8320, 9600), ("train", 0, 8320)]
     names = {path.stem for path in (fields / "maize" / "images").glob("*.png")}
     assert set(maize["validation_names"]) == {"2023-05-25_0750", "2023-05-25_0786", "2023-05-30_0750"} <= names
+
+
+def test_plants_of_a_tile_come_from_outlines_or_from_a_raster_of_ids(tmp_path):
+    rng = np.random.default_rng(4)
+    ids = np.zeros((120, 90), np.uint16)
+    shapes = []
+    for number in range(1, 13):
+        row, col = 5 + 9 * number, int(rng.integers(5, 80))
+        ids[row : row + 4, col : col + 5] = 1000 * number
+        shapes.append(shapely.box(500 + 0.1 * col, 900 - 0.1 * (row + 4), 500 + 0.1 * (col + 5), 900 - 0.1 * row))
+    transform = from_origin(500, 900, 0.1, 0.1)
+    profile = {"driver": "GTiff", "height": 120, "width": 90, "crs": "EPSG:32632", "transform": transform}
+    for name, data in (("image", np.full((3, 120, 90), 90, np.uint8)), ("ids", ids[None])):
+        with rasterio.open(tmp_path / f"{name}.tif", "w", count=len(data), dtype=data.dtype, **profile) as sink:
+            sink.write(data)
+    labels = (ids > 0).astype(np.uint8)
+    with rasterio.open(tmp_path / "labels.tif", "w", count=1, dtype="uint8", **profile) as sink:
+        sink.write(labels, 1)
+    frame = gpd.GeoDataFrame({"class": ["crop"] * 12}, geometry=shapes, crs="EPSG:32632")
+    frame.to_file(tmp_path / "plants.gpkg", driver="GPKG")
+    found = {}
+    for kind in ("ids.tif", "plants.gpkg"):
+        source = TileSource("field", *(str(tmp_path / name) for name in ("image.tif", "labels.tif", kind)))
+        make_tiles(TileConfig((source,), tile_px=64), tmp_path / kind[:3])
+        tiles = [read_tile(tmp_path / kind[:3], line) for line in read_index(tmp_path / kind[:3])]
+        assert len(tiles) == 4
+        for tile in tiles:
+            there = ids[tile.row : tile.row + 64, tile.col : tile.col + 64]
+            pairs = set(zip(there.ravel().tolist(), tile.instances.ravel().tolist(), strict=True))
+            assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})  # one to one
+            assert (0, 0) in pairs
+            assert len(pairs) - 1 <= tile.instances.max() <= 12
+        found[kind] = tiles
+    shifted = profile | {"transform": from_origin(501, 900, 0.1, 0.1), "count": 1, "dtype": "uint16"}
+    with rasterio.open(tmp_path / "ids.tif", "w", **shifted) as sink:
+        sink.write(ids, 1)
+    with pytest.raises(LabelError, match="does not lie on the grid"):
+        make_tiles(TileConfig((replace(source, instances=str(tmp_path / "ids.tif")),)), tmp_path / "again")

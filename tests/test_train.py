@@ -14,9 +14,13 @@ import torch
 from geoseg.config import load_as
 from geoseg.errors import ConfigError, LabelError
 from geoseg.models import ModelCard, load
-from geoseg.train.augment import AugmentConfig, change_looks, sample_crop
+from geoseg.models.card import GsdRange
+from geoseg.train.augment import AugmentConfig, Placing, change_looks, sample_crop
+from geoseg.train.crops import CropConfig, Crops, offset_targets
 from geoseg.train.fit import SetShare, TrainConfig, fit
 from geoseg.train.losses import cross_entropy_dice, dice_loss
+from geoseg.train.tileinstances import centres
+from geoseg.train.tiles import Tile
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,7 +61,7 @@ def test_a_batch_without_labels_has_a_loss_without_nan():
 def test_a_crop_turned_by_quarters_is_the_array_turned(angle):
     image = torch.rand(3, 9, 9)
     labels = torch.randint(0, 3, (9, 9), dtype=torch.uint8)
-    crop, classes = sample_crop(image, labels, (4, 4), 1.0, angle, 9)
+    crop, (classes,) = sample_crop(image, labels[None], [255], Placing((4, 4), 1.0, angle, 9))
     turns = {0: 0, 90: 1, 180: 2, 270: 3}[angle]
     turned = min((-turns, turns), key=lambda k: float((torch.rot90(image, k, (1, 2)) - crop).abs().max()))
     torch.testing.assert_close(crop, torch.rot90(image, turned, (1, 2)), atol=1e-5, rtol=0)
@@ -68,7 +72,7 @@ def test_image_and_labels_of_a_crop_stay_together():
     labels = torch.zeros(64, 64, dtype=torch.uint8)
     labels[20:40, 25:50] = 1
     image = labels.float().expand(3, 64, 64)
-    crop, classes = sample_crop(image, labels, (30.5, 33.2), 1.4, 37, 48)
+    crop, (classes,) = sample_crop(image, labels[None], [255], Placing((30.5, 33.2), 1.4, 37, 48))
     seen = classes != 255
     assert ((crop[0] > 0.5).long() == classes)[seen].float().mean() > 0.985  # pixels on the edge may fall either way
     assert (~seen).any()
@@ -77,8 +81,54 @@ def test_image_and_labels_of_a_crop_stay_together():
 def test_a_scale_of_two_halves_lengths():
     labels = torch.zeros(64, 64, dtype=torch.uint8)
     labels[16:48, 16:48] = 1
-    _, classes = sample_crop(labels.float()[None], labels, (31.5, 31.5), 2.0, 0, 32)
+    _, (classes,) = sample_crop(labels.float()[None], labels[None], [255], Placing((31.5, 31.5), 2.0, 0, 32))
     assert int((classes == 1).sum()) == 16 * 16
+
+
+def _disc(side, centre, radius):
+    rows, cols = np.mgrid[:side, :side]
+    return (rows - centre[0]) ** 2 + (cols - centre[1]) ** 2 <= radius**2
+
+
+def _plants_tile(name="field_0"):
+    ids = np.zeros((96, 96), np.uint16)
+    for number, (centre, radius) in enumerate((((30, 40), 11), ((60, 58), 9), ((3, 80), 8)), start=1):
+        ids[_disc(96, centre, radius)] = number
+    image = np.repeat((ids[None] > 0) * np.uint8(200), 3, axis=0)
+    labels = np.array([0, 1, 2, 1], np.uint8)[ids]
+    return Tile(name, "train", "field", 0, 0, 0.003, image, labels, {}, ids)
+
+
+def test_plants_are_pointed_at_their_centres_however_the_crop_is_turned_scaled_and_mirrored():
+    still = AugmentConfig(brightness=0, channel=0, contrast=0, gamma=1, noise=0, blur=0, shadow=0)
+    gsd = GsdRange(train_m=0.003, min_m=0.002, max_m=0.005)
+    config = CropConfig(count=6, batch=4, size_px=128, weedy=0.9, seed=3, augment=still)
+    seen = 0
+    for batch in Crops([[_plants_tile()]], [1.0], gsd, config):
+        steps = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij"))
+        for labels, offsets, weights in zip(batch.labels, batch.offsets, batch.weights, strict=True):
+            weed = labels == 2  # one plant: its centre of gravity in the crop, found without any geometry
+            border = torch.cat([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+            if not weed.any() or (border == 2).any():
+                continue
+            centre = torch.nonzero(weed).float().mean(dim=0)
+            on = (weights > 0) & (labels[0::2, 0::2] == 2)
+            found = (steps + offsets)[:, on] * 2 + 0.5
+            assert float((found - centre[:, None]).abs().max()) < 0.6
+            seen += int(on.sum())
+    assert seen > 500
+
+
+def test_a_plant_that_is_cut_by_its_tile_points_nowhere():
+    ids = torch.from_numpy(_plants_tile().instances.astype(np.int64))
+    middle, area, whole = centres(ids.numpy())
+    assert whole.tolist() == [False, True, True, False]
+    assert area.tolist() == [0, *(int((ids == number).sum()) for number in (1, 2, 3))]
+    np.testing.assert_allclose(middle[1], (30, 40), atol=1e-9)
+    offsets, weights = offset_targets(ids, torch.from_numpy(middle).float(), torch.tensor([0.0, 11.0, 9.0, 0.0]))
+    assert float(weights[2, 40]) == 0
+    assert float(weights[15, 20]) > 0
+    assert offsets[:, 15, 20].tolist() == [pytest.approx(-0.25), pytest.approx(-0.25)]
 
 
 def test_changed_looks_stay_in_range_and_depend_on_the_seed_alone():

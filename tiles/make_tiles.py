@@ -12,6 +12,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import rasterio
+
 from geoseg.train.synthetic import FieldSpec, render, write
 from geoseg.train.tiles import TileConfig, TileSource, make_tiles
 
@@ -44,7 +46,7 @@ validates (`potato_other` and so on). Licence: as the source, Apache-2.0.
 def make(out: Path) -> int:
     """Write the tile set, in place of an older one, and return the number of tiles."""
     (out / "index.csv").unlink(missing_ok=True)
-    for kind in ("images", "labels"):
+    for kind in ("images", "labels", "instances"):
         shutil.rmtree(out / kind, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         sources = []
@@ -59,8 +61,14 @@ def make(out: Path) -> int:
 
 
 def _source(name: str, spec: FieldSpec, folder: Path) -> TileSource:
-    write(render(spec), folder / name)
-    return TileSource(name, str(folder / name / "ortho.tif"), str(folder / name / "labels.tif"))
+    field = render(spec)
+    write(field, folder / name)
+    paths = [str(folder / name / f"{kind}.tif") for kind in ("ortho", "labels", "instances")]
+    with rasterio.open(paths[1]) as labels:
+        profile = labels.profile | {"dtype": "uint16", "nodata": 0}
+    with rasterio.open(paths[2], "w", **profile) as sink:
+        sink.write(field.instances.astype("uint16"), 1)
+    return TileSource(name, *paths)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def tiles(count: int) -> Iterator[Tile]:
         field = render(random_spec(FIRST_SEED + number, SIDE_PX, SIDE_PX))
         split = VALIDATION if number % 8 == 7 else TRAIN
         name = f"synthetic_{FIRST_SEED + number}"
-        yield Tile(name, split, "synthetic", 0, 0, field.spec.gsd_m, field.image, field.labels)
+        yield Tile(name, split, "synthetic", 0, 0, field.spec.gsd_m, field.image, field.labels, {}, field.instances)
 
 
 if __name__ == "__main__":

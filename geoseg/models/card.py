@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -87,6 +87,7 @@ class ModelCard(_Part):
         std: Per band, divided by; same unit.
         gsd: Range of ground sampling distances that the model was trained for.
         tiling: How a large image is cut.
+        instances: ``offsets`` where the network also points from every plant pixel to the centre of its plant.
         licence: SPDX name of the weights' licence.
         attribution: One line for each source of data or weights.
         training: Free facts about how the model was made, for people and for `geoseg models`.
@@ -107,6 +108,7 @@ class ModelCard(_Part):
     std: tuple[float, ...]
     gsd: GsdRange
     tiling: Tiling
+    instances: Literal["none", "offsets"] = "none"
     licence: str
     attribution: tuple[str, ...] = ()
     training: dict[str, Any] = {}

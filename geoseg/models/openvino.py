@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.models.card import ModelCard
-from geoseg.models.reduce import reduce_probabilities
+from geoseg.models.reduce import reduce_output, scores_of
 
 __all__ = ["OpenvinoSegmenter", "precisions"]
 
@@ -67,10 +67,10 @@ class OpenvinoSegmenter:
         found: np.ndarray = self._compile(images, False)(np.ascontiguousarray(images), share_inputs=True)[0]
         return found
 
-    def classify(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Classes and confidence in percent, (N, H, W) uint8 each, of the same images, reduced inside the graph."""
+    def classify(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Classes, confidence and offsets as `geoseg.models.reduce.reduce_output` gives them, reduced in the graph."""
         found = self._compile(images, True)(np.ascontiguousarray(images), share_inputs=True)
-        return found[0], found[1]
+        return tuple(found[index] for index in range(len(found)))
 
     def _compile(self, images: np.ndarray, reduced: bool) -> openvino.CompiledModel:
         key = (*images.shape, images.dtype, reduced)
@@ -101,7 +101,7 @@ class OpenvinoSegmenter:
 
 
 class _Whole(nn.Module):
-    """Pixels to probabilities, or to classes and confidence: scaling, normalisation, network, softmax."""
+    """Pixels to probabilities, or to classes, confidence and offsets: scaling, normalisation, network, softmax."""
 
     def __init__(self, card: ModelCard, module: nn.Module, reduced: bool) -> None:
         super().__init__()
@@ -112,11 +112,10 @@ class _Whole(nn.Module):
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1))
 
-    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, ...]:
         scale = 255.0 if pixels.dtype == torch.uint8 else 1.0
-        scores: Tensor = self.module((pixels.float() / scale - self.mean) / self.std)
-        probabilities = scores.softmax(dim=1)
-        return reduce_probabilities(probabilities) if self.reduced else probabilities
+        output = self.module((pixels.float() / scale - self.mean) / self.std)
+        return reduce_output(output) if self.reduced else scores_of(output).softmax(dim=1)
 
 
 def _threads() -> int:

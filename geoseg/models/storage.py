@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.models.card import CARD, ModelCard, Segmenter, model_folder
-from geoseg.models.reduce import reduce_probabilities
+from geoseg.models.reduce import reduce_output, scores_of
 from geoseg.models.zoo import build
 
 __all__ = ["BACKENDS", "MIN_PARITY", "WEIGHTS", "TorchSegmenter", "load", "load_module", "pick_device", "save"]
@@ -53,22 +53,21 @@ class TorchSegmenter:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities (N, K, H, W) float32 of images (N, C, H, W), uint8 or float32 in 0..1."""
         with torch.inference_mode():
-            return self._probabilities(images).cpu().numpy()
+            return scores_of(self._output(images)).float().softmax(dim=1).cpu().numpy()
 
-    def classify(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Classes and confidence in percent, (N, H, W) uint8 each, of the same images, reduced on the device."""
+    def classify(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Classes, confidence and offsets as `geoseg.models.reduce.reduce_output` gives them, reduced on the device."""
         with torch.inference_mode():
-            classes, percent = reduce_probabilities(self._probabilities(images))
-            return classes.cpu().numpy(), percent.cpu().numpy()
+            return tuple(part.cpu().numpy() for part in reduce_output(self._output(images)))
 
-    def _probabilities(self, images: np.ndarray) -> Tensor:
+    def _output(self, images: np.ndarray) -> Tensor | tuple[Tensor, Tensor]:
         pixels = torch.from_numpy(images)
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
         pixels = pixels.to(self.device, non_blocking=True).to(memory_format=torch.channels_last)
         scale = 255.0 if images.dtype == np.uint8 else 1.0
-        scores: Tensor = self.module((pixels.float() / scale - self._mean) / self._std)
-        return scores.float().softmax(dim=1)
+        output: Tensor | tuple[Tensor, Tensor] = self.module((pixels.float() / scale - self._mean) / self._std)
+        return output
 
 
 def channels_last(module: nn.Module, device: torch.device) -> nn.Module:

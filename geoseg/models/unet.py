@@ -127,16 +127,48 @@ class _Decoder(nn.Module):
         return y
 
 
-class UNet(nn.Module):
-    """Class scores at full resolution from an image of any size that is a multiple of 16."""
+class _Pointer(nn.Module):
+    """Offsets to the centre of the plant that a pixel belongs to; where the offsets meet is the centre.
 
-    def __init__(self, bands: int = 3, classes: int = 3, widths: tuple[int, ...] = (64, 48, 32, 16)) -> None:
+    Reference:
+        Cheng et al. 2020, Panoptic-DeepLab, https://arxiv.org/abs/1911.10194, without that network's heat map.
+    """
+
+    _UNIT = 8.0
+    """Half-resolution pixels per unit of the last layer, which so starts near what plants need."""
+
+    def __init__(self, inputs: int, inner: int = 16) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, inner, 3, padding=1, bias=False),
+            _norm(inner),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inner, 2, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, h, w) to (N, 2, h, w)."""
+        y: Tensor = self.layers(x)
+        return y * self._UNIT
+
+
+class UNet(nn.Module):
+    """Class scores at full resolution from an image of any size that is a multiple of 16, plant offsets if wanted."""
+
+    def __init__(
+        self,
+        bands: int = 3,
+        classes: int = 3,
+        widths: tuple[int, ...] = (64, 48, 32, 16),
+        offsets: bool = False,
+    ) -> None:
         """Build it with random weights.
 
         Args:
             bands: Number of input bands.
             classes: Number of classes.
             widths: Channels of the decoder at strides 8, 4, 2 and 1.
+            offsets: Whether it also points to the centres of plants, at half the resolution.
 
         Raises:
             ValueError: If there are not four positive widths.
@@ -157,15 +189,17 @@ class UNet(nn.Module):
             nn.Conv2d(widths[2] + bands, widths[3], 3, padding=1, bias=False), _norm(widths[3]), nn.ReLU(inplace=True)
         )
         self.head = nn.Conv2d(widths[3], classes, 1)
+        self.pointer = _Pointer(widths[2]) if offsets else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Class scores.
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Class scores, and plant offsets if the network was built with them.
 
         Args:
             x: (N, bands, H, W) normalised image.
 
         Returns:
-            (N, classes, H, W) scores before the softmax.
+            (N, classes, H, W) scores before the softmax; with offsets also (N, 2, H / 2, W / 2): down and right from
+            the middle of a pixel of half the resolution to the centre of its plant, in such pixels.
         """
         image, features = x, self.encoder(x)
         y = features.pop()
@@ -173,7 +207,7 @@ class UNet(nn.Module):
             y = decoder(y, features.pop())
         doubled = F.interpolate(y, scale_factor=2.0, mode="bilinear", align_corners=False)
         scores: Tensor = self.head(self.full(torch.cat([doubled, image], dim=1)))
-        return scores
+        return scores if self.pointer is None else (scores, self.pointer(y))
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that start from ImageNet and learn more slowly."""

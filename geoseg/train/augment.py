@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,9 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geoseg.legend import NODATA
-
-__all__ = ["AugmentConfig", "change_looks", "sample_crop"]
+__all__ = ["AugmentConfig", "Placing", "change_looks", "sample_crop"]
 
 
 @dataclass(frozen=True)
@@ -40,35 +39,61 @@ class AugmentConfig:
     shadow: float = 0.2
 
 
-def sample_crop(
-    image: Tensor, labels: Tensor, centre: tuple[float, float], scale: float, angle: float, size: int
-) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Placing:
+    """How a square crop lies in its image.
+
+    Attributes:
+        centre: (row, col) of its centre in pixels of the image; the first pixel's centre is 0.
+        scale: Pixels of the image per pixel of the crop.
+        angle: Degrees.
+        size: Side of the crop in pixels.
+    """
+
+    centre: tuple[float, float]
+    scale: float
+    angle: float
+    size: int
+
+    def places(self) -> tuple[Tensor, Tensor]:
+        """(size, size) rows and columns in the image of the pixels of the crop."""
+        cos, sin = self._turn()
+        steps = torch.arange(self.size, dtype=torch.float32) - (self.size - 1) / 2
+        down, right = torch.meshgrid(steps, steps, indexing="ij")
+        return self.centre[0] + cos * down - sin * right, self.centre[1] + sin * down + cos * right
+
+    def back(self, points: Tensor) -> Tensor:
+        """(n, 2) rows and columns in the crop of (n, 2) rows and columns in the image."""
+        cos, sin = self._turn()
+        down, right = (points - torch.tensor(self.centre, dtype=points.dtype)).unbind(dim=1)
+        turned = torch.stack([cos * down + sin * right, cos * right - sin * down], dim=1)
+        return turned / self.scale**2 + (self.size - 1) / 2
+
+    def _turn(self) -> tuple[float, float]:
+        turn = math.radians(self.angle)
+        return math.cos(turn) * self.scale, math.sin(turn) * self.scale
+
+
+def sample_crop(image: Tensor, codes: Tensor, fill: Sequence[int], placing: Placing) -> tuple[Tensor, Tensor]:
     """A square crop, turned and scaled.
 
     Args:
         image: (C, H, W) float.
-        labels: (H, W) uint8.
-        centre: (row, col) of its centre in pixels.
-        scale: Source pixels per pixel of the crop.
-        angle: Degrees.
-        size: Side of the crop in pixels.
+        codes: (L, H, W) integer layers such as class codes and plant ids, taken from the nearest pixel.
+        fill: Value of each layer beyond the image.
+        placing: Where the crop lies.
 
     Returns:
-        (C, size, size) float, mirrored beyond the image, and (size, size) int64, 255 beyond the image.
+        (C, size, size) float, mirrored beyond the image, and (L, size, size) int64.
     """
-    height, width = labels.shape
-    turn = math.radians(angle)
-    cos, sin = math.cos(turn) * scale, math.sin(turn) * scale
-    steps = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    down, right = torch.meshgrid(steps, steps, indexing="ij")
-    rows = centre[0] + cos * down - sin * right
-    cols = centre[1] + sin * down + cos * right
+    height, width = codes.shape[1:]
+    rows, cols = placing.places()
     grid = torch.stack([(cols * 2 + 1) / width - 1, (rows * 2 + 1) / height - 1], dim=-1)[None]
     crop = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="reflection", align_corners=False)[0]
     r, c = rows.round().long(), cols.round().long()
     inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
-    classes = labels[r.clamp(0, height - 1), c.clamp(0, width - 1)].long()
-    return crop, torch.where(inside, classes, torch.tensor(NODATA))
+    nearest = codes[:, r.clamp(0, height - 1), c.clamp(0, width - 1)].long()
+    return crop, torch.where(inside, nearest, torch.tensor(fill).view(-1, 1, 1))
 
 
 def change_looks(images: Tensor, config: AugmentConfig, random: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA
 from geoseg.windows import Rect, windows
 
-__all__ = ["Scores", "confusion", "evaluate_raster", "match_points", "scores"]
+__all__ = ["Scores", "confusion", "evaluate_raster", "match_pairs", "match_points", "scores"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,13 @@ def evaluate_raster(classes: Path, labels: Path, part: Rect | None = None, block
 
 
 def match_points(found: np.ndarray, truth: np.ndarray, radius: float | np.ndarray) -> tuple[int, int, int]:
-    """True positives, false positives and false negatives of points, matched one to one, nearest pairs first.
+    """True positives, false positives and false negatives of points, matched as in `match_pairs`."""
+    hits = len(match_pairs(found, truth, radius))
+    return hits, len(found) - hits, len(truth) - hits
+
+
+def match_pairs(found: np.ndarray, truth: np.ndarray, radius: float | np.ndarray) -> np.ndarray:
+    """(k, 2) int indices into `found` and `truth` of points matched one to one, nearest pairs first.
 
     Args:
         found: (n, 2) coordinates.
@@ -138,7 +144,7 @@ def match_points(found: np.ndarray, truth: np.ndarray, radius: float | np.ndarra
     from scipy.spatial import cKDTree
 
     if not len(found) or not len(truth):
-        return 0, len(found), len(truth)
+        return np.zeros((0, 2), np.int64)
     limits = np.broadcast_to(np.asarray(radius, float), (len(truth),))
     near = cKDTree(found).query_ball_point(truth, limits)
     pairs = [
@@ -146,18 +152,19 @@ def match_points(found: np.ndarray, truth: np.ndarray, radius: float | np.ndarra
         for target, candidates in enumerate(near)
         for index in candidates
     ]
-    hits = _greedy(sorted(pairs))
-    return hits, len(found) - hits, len(truth) - hits
+    return np.array(_greedy(sorted(pairs)), np.int64).reshape(-1, 2)
 
 
-def _greedy(pairs: Iterable[tuple[float, int, int]]) -> int:
+def _greedy(pairs: Iterable[tuple[float, int, int]]) -> list[tuple[int, int]]:
     targets: set[int] = set()
     used: set[int] = set()
+    chosen = []
     for _, target, index in pairs:
         if target not in targets and index not in used:
             targets.add(target)
             used.add(index)
-    return len(targets)
+            chosen.append((index, target))
+    return chosen
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

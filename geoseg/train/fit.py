@@ -5,9 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,15 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError, LabelError
-from geoseg.legend import LEGEND, WEED
+from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard, Segmenter
+from geoseg.models.reduce import scores_of
 from geoseg.models.storage import TorchSegmenter, channels_last, pick_device, save
 from geoseg.models.zoo import build
 from geoseg.progress import bar
 from geoseg.segment.predict import classify
-from geoseg.train.augment import AugmentConfig, change_looks, sample_crop
+from geoseg.train.augment import AugmentConfig
+from geoseg.train.crops import CropConfig, Crops, ahead
 from geoseg.train.evaluate import Scores, confusion, scores
-from geoseg.train.losses import cross_entropy_dice
+from geoseg.train.losses import cross_entropy_dice, offset_loss
 from geoseg.train.tiles import TRAIN, VALIDATION, Tile, read_index, read_tile
 
 __all__ = ["SetShare", "TrainConfig", "fit", "measure_parity", "score_tiles"]
@@ -66,6 +65,7 @@ class TrainConfig:
         warmup: Steps until the highest rate.
         average: Decay of the moving average of the weights, which is what is kept.
         weedy: Share of the crops that are centred near a weed pixel.
+        offset_weight: Weight of the plant offsets' loss, for networks that give them.
         augment: How much the images are changed.
         seed: The same seed gives the same weights on the CPU.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -87,6 +87,7 @@ class TrainConfig:
     warmup: int = 40
     average: float = 0.99
     weedy: float = 0.5
+    offset_weight: float = 0.5
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
     device: str = "auto"
@@ -122,17 +123,21 @@ def fit(config: TrainConfig, out: Path) -> ModelCard:
     card = _card(config)
     device = pick_device(config.device)
     sets = [_tiles(one) for one in config.sets]
-    crops = _Crops(sets, config, card)
+    crops = _crops(sets, config, card)
     network = channels_last(_network(config, card), device)
     average = copy.deepcopy(network).eval()
     log: list[tuple[int, float]] = []
     optimizer, schedule = _optimizer(network, config)
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (card.mean, card.std))
     with bar("train", config.steps, "step") as progress:
-        for step, (images, labels) in enumerate(_ahead(crops), start=1):
+        for step, batch in enumerate(ahead(crops), start=1):
             network.train()
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-                loss = cross_entropy_dice(network((images.to(device) - mean) / std), labels.to(device))
+                output = network((batch.images.to(device) - mean) / std)
+                loss = cross_entropy_dice(scores_of(output), batch.labels.to(device))
+                if not isinstance(output, Tensor):
+                    pointing = offset_loss(output[1], batch.offsets.to(device), batch.weights.to(device))
+                    loss = loss + config.offset_weight * pointing
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -201,68 +206,18 @@ def _classes(segmenter: Segmenter, tile: Tile) -> np.ndarray:
     return classify(segmenter(image[None]))[0][0, :height, :width]
 
 
-class _Crops:
-    """An endless choice of augmented crops, the same for the same seed."""
-
-    def __init__(self, sets: list[list[Tile]], config: TrainConfig, card: ModelCard) -> None:
-        self.config, self.gsd = config, card.gsd
-        self.random = np.random.default_rng(config.seed)
-        self.torch_random = torch.Generator().manual_seed(config.seed)
-        self.tiles = [[tile for tile in tiles if tile.split == TRAIN] for tiles in sets]
-        for one, tiles in zip(config.sets, self.tiles, strict=True):
-            if not tiles:
-                raise LabelError(f"{one.path} has no tiles to train on; check the split column of its index.csv")
-        shares = np.array([one.share for one in config.sets], float)
-        self.shares = shares / shares.sum()
-        self.weeds = [[tile for tile in tiles if (tile.labels == WEED).any()] or tiles for tiles in self.tiles]
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for _ in range(self.config.steps):
-            pairs = [self._one() for _ in range(self.config.batch)]
-            images = change_looks(torch.stack([image for image, _ in pairs]), self.config.augment, self.torch_random)
-            images = images.contiguous(memory_format=torch.channels_last)
-            yield images, torch.stack([labels for _, labels in pairs])
-
-    def _one(self) -> tuple[Tensor, Tensor]:
-        random = self.random
-        which = int(random.choice(len(self.shares), p=self.shares))
-        weedy = random.random() < self.config.weedy
-        choice = self.weeds[which] if weedy else self.tiles[which]
-        tile = choice[int(random.integers(len(choice)))]
-        centre = random.random(2) * tile.labels.shape
-        if weedy:
-            places = np.flatnonzero(tile.labels == WEED)
-            if places.size:
-                centre = np.array(np.unravel_index(int(random.choice(places)), tile.labels.shape), float)
-                centre += random.uniform(-0.4, 0.4, 2) * self.config.crop_px
-        gsd_m = math.exp(random.uniform(math.log(self.gsd.min_m), math.log(self.gsd.max_m)))
-        gsd_m = gsd_m if random.random() < 0.5 else tile.gsd_m
-        image, labels = sample_crop(
-            torch.from_numpy(tile.image).float() / 255,
-            torch.from_numpy(tile.labels),
-            (float(centre[0]), float(centre[1])),
-            float(np.clip(gsd_m / tile.gsd_m, 0.6, 2.0)),
-            float(random.uniform(0, 360)),
-            self.config.crop_px,
-        )
-        if random.random() < 0.5:
-            image, labels = image.flip(-1), labels.flip(-1)
-        return image, labels
+def _crops(sets: list[list[Tile]], config: TrainConfig, card: ModelCard) -> Crops:
+    train = [[tile for tile in tiles if tile.split == TRAIN] for tiles in sets]
+    for one, tiles in zip(config.sets, train, strict=True):
+        if not tiles:
+            raise LabelError(f"{one.path} has no tiles to train on; check the split column of its index.csv")
+    choice = CropConfig(config.steps, config.batch, config.crop_px, config.weedy, config.seed, config.augment)
+    return Crops(train, [one.share for one in config.sets], card.gsd, choice)
 
 
 def _tiles(share: SetShare) -> list[Tile]:
     folder = Path(share.path)
     return [read_tile(folder, line) for line in read_index(folder) if share.source in (None, line["source"])]
-
-
-def _ahead(crops: Iterable[tuple[Tensor, Tensor]], depth: int = 3) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same items in the same order, made ahead by one thread."""
-    source = iter(crops)
-    with ThreadPoolExecutor(1, "geoseg-crops") as pool:
-        flight = deque(pool.submit(next, source, None) for _ in range(depth))
-        while (item := flight.popleft().result()) is not None:
-            flight.append(pool.submit(next, source, None))
-            yield item
 
 
 def _card(config: TrainConfig) -> ModelCard:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from geoseg.legend import NODATA
 
-__all__ = ["cross_entropy_dice", "dice_loss"]
+__all__ = ["cross_entropy_dice", "dice_loss", "offset_loss"]
 
 
 def dice_loss(scores: Tensor, labels: Tensor, classes: tuple[int, ...] = (1, 2)) -> Tensor:
@@ -43,3 +43,15 @@ def cross_entropy_dice(scores: Tensor, labels: Tensor, dice: float = 1.0) -> Ten
     entropy = F.cross_entropy(scores.float(), labels, ignore_index=NODATA, reduction="sum")
     entropy = entropy / (labels != NODATA).sum().clamp(min=1)
     return entropy + dice * dice_loss(scores, labels)
+
+
+def offset_loss(found: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean distance, along both axes, between the plant offsets that are found and those that are wanted.
+
+    Args:
+        found: (N, 2, h, w) offsets in pixels.
+        wanted: (N, 2, h, w).
+        weights: (N, h, w), 0 where nothing is wanted.
+    """
+    distance = (found.float() - wanted).abs().sum(dim=1)
+    return (distance * weights).sum() / (weights > 0).sum().clamp(min=1)

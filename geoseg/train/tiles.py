@@ -1,8 +1,9 @@
 """Tile sets: small labelled images on disk, cut by place or by date and never at random.
 
-A tile set is a folder that people can look through: ``images/*.tif``, ``labels/*.tif`` with the same names,
-``index.csv`` with one line a tile, and a README. Tiles of the training part and of the validation part never share a
-pixel, and training looks at nothing outside a tile, so no context leaks either.
+A tile set is a folder that people can look through: ``images/*.tif``, ``labels/*.tif`` and, where single plants are
+known, ``instances/*.tif`` with the same names, ``index.csv`` with one line a tile, and a README. Tiles of the training
+part and of the validation part never share a pixel, and training looks at nothing outside a tile, so no context leaks
+either.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,16 +26,19 @@ from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
 from geoseg.train.labelfiles import LabelConfig
 from geoseg.train.labels import image_grid, open_labels
+from geoseg.train.tileinstances import InstanceSource
 from geoseg.windows import Rect, windows
 
 __all__ = ["Tile", "TileConfig", "TileSource", "excess_green", "make_tiles", "read_index", "read_tile", "write_set"]
 
 TRAIN, VALIDATION = "train", "validation"
+INSTANCES = "instances"
 _COLUMNS = ("name", "split", "source", "row", "col", "height", "width", "gsd_m", "soil_px", "crop_px", "weed_px")
 _README = """\
 # Tile set
 
 `images/` holds RGB GeoTIFFs, `labels/` class rasters of the same names (soil 0, crop 1, weed 2, 255 left out),
+`instances/`, where single plants are known, their ids (from 1 in each tile, 0 where there is none),
 `index.csv` one line a tile: its split (train or validation), where it was cut (row, col of its source in pixels), its
 ground sampling distance and its pixels per class. `geoseg train` reads this format and `geoseg tile` writes it.
 """
@@ -49,6 +53,8 @@ class TileSource:
         images: Raster file, or folder of image files.
         labels: Label raster on the same grid, vector, COCO or YOLO file or run directory; for a folder of images,
             folder of masks or YOLO files with the images' names.
+        instances: Outlines of single plants, for models that tell plants apart: vector, COCO or YOLO file; for a
+            folder of images, folder of YOLO files with the images' names.
         gsd_m: Metres per pixel where the files do not say it.
         validation_cols: First and last + 1 column that validates, of an ortho.
         validation_rows: The same for rows.
@@ -63,6 +69,7 @@ class TileSource:
     name: str
     images: str
     labels: str
+    instances: str | None = None
     gsd_m: float | None = None
     validation_cols: tuple[int, int] | None = None
     validation_rows: tuple[int, int] | None = None
@@ -100,6 +107,7 @@ class Tile:
         image: (3, H, W) uint8.
         labels: (H, W) uint8.
         profile: Georeference: crs and transform, may be empty.
+        instances: (H, W) uint16 plant ids from 1, 0 where there is none; None where nobody knows.
     """
 
     name: str
@@ -111,6 +119,7 @@ class Tile:
     image: np.ndarray
     labels: np.ndarray
     profile: dict[str, Any] = field(default_factory=dict)
+    instances: np.ndarray | None = None
 
 
 def excess_green(image: np.ndarray) -> np.ndarray:
@@ -190,9 +199,12 @@ def read_tile(folder: Path, line: dict[str, str]) -> Tile:
     if image.shape[0] < 3 or image.shape[1:] != labels.shape[1:]:
         raise LabelError(f"{folder}/images/{name} has shape {image.shape}, its labels {labels.shape[1:]}")
     place = int(line["row"]), int(line["col"])
-    return Tile(
-        line["name"], line["split"], line["source"], *place, float(line["gsd_m"]), image[:3], labels[0], profile
-    )
+    known = folder / INSTANCES / name
+    instances = _read(known)[0][0] if known.exists() else None
+    if instances is not None and instances.shape != labels.shape[1:]:
+        raise LabelError(f"{known} has shape {instances.shape}, its labels {labels.shape[1:]}")
+    about = line["name"], line["split"], line["source"], *place, float(line["gsd_m"])
+    return Tile(*about, image[:3], labels[0], profile, instances)
 
 
 def _cut(source: TileSource, tile_px: int) -> Iterator[Tile]:
@@ -206,21 +218,25 @@ def _cut(source: TileSource, tile_px: int) -> Iterator[Tile]:
 
 
 def _cut_ortho(source: TileSource, path: Path, tile_px: int) -> Iterator[Tile]:
-    labels_of = open_labels(source.labels, image_grid(path), source.label)
+    grid = image_grid(path)
+    labels_of = open_labels(source.labels, grid, source.label)
+    plants = InstanceSource(Path(source.instances), grid, source.label) if source.instances else None
     with _open(path) as ortho, labels_of as labels:
         gsd_m = source.gsd_m or abs(ortho.transform.determinant) ** 0.5
         for split, part in _parts(source, ortho.shape):
             for window in windows(part.shape, tile_px, 0):
                 row, col = part.row0 + window.write.row0, part.col0 + window.write.col0
                 view = RasterioWindow(col, row, window.write.shape[1], window.write.shape[0])
-                classes = labels.read(Rect(row, col, row + window.write.shape[0], col + window.write.shape[1]))
+                rect = Rect(row, col, row + window.write.shape[0], col + window.write.shape[1])
+                classes = labels.read(rect)
                 classes[ortho.dataset_mask(window=view) == 0] = NODATA
                 if (classes == NODATA).all():
                     continue
                 profile = {"crs": ortho.crs, "transform": window_transform(view, ortho.transform)}
                 name = f"{source.name}_{row:06d}_{col:06d}"
                 image = ortho.read([1, 2, 3], window=view)
-                yield _tile(source, name, split, (row, col), gsd_m, image, classes, profile)
+                ids = None if plants is None else plants.read(rect)
+                yield _tile(source, Tile(name, split, source.name, row, col, gsd_m, image, classes, profile, ids))
 
 
 def _parts(source: TileSource, shape: tuple[int, int]) -> Iterator[tuple[str, Rect]]:
@@ -258,30 +274,33 @@ def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
         image, _ = _read(path)
         if image.shape[0] < 3:
             raise LabelError(f"{path} has {image.shape[0]} bands; expected red, green and blue")
+        whole = Rect(0, 0, *image.shape[1:])
         with open_labels(masks[0], image_grid(path), source.label) as opened:
-            labels = opened.read(Rect(0, 0, *image.shape[1:]))
+            labels = opened.read(whole)
+        ids = None
+        if source.instances:
+            ids = InstanceSource(Path(source.instances) / f"{path.stem}.txt", image_grid(path), source.label).read(
+                whole
+            )
         split = VALIDATION if any(fnmatch(path.stem, pattern) for pattern in source.validation_names) else TRAIN
-        yield _tile(source, f"{source.name}_{path.stem}", split, (0, 0), source.gsd_m, image[:3], labels, {})
+        name = f"{source.name}_{path.stem}"
+        yield _tile(source, Tile(name, split, source.name, 0, 0, source.gsd_m, image[:3], labels, {}, ids))
 
 
-def _tile(
-    source: TileSource,
-    name: str,
-    split: str,
-    place: tuple[int, int],
-    gsd_m: float,
-    image: np.ndarray,
-    labels: np.ndarray,
-    profile: dict[str, Any],
-) -> Tile:
-    if image.dtype != np.uint8:
-        raise LabelError(f"{source.images} is {image.dtype}; tiles are 8 bit, convert it first")
+def _tile(source: TileSource, raw: Tile) -> Tile:
+    """The tile that is written: labels checked, untrusted green left out, plants where the labels have plants."""
+    labels = raw.labels
+    if raw.image.dtype != np.uint8:
+        raise LabelError(f"{source.images} is {raw.image.dtype}; tiles are 8 bit, convert it first")
     unknown = set(np.unique(labels).tolist()) - {NODATA, *range(len(LEGEND))}
     if unknown:
         raise LabelError(f"{source.labels} holds {sorted(unknown)}; expected 0 soil, 1 crop, 2 weed, 255 left out")
-    if split == TRAIN and source.ignore_green is not None:
-        labels = np.where((labels == SOIL) & (excess_green(image) > source.ignore_green), np.uint8(NODATA), labels)
-    return Tile(name, split, source.name, *place, gsd_m, image, labels.astype(np.uint8), profile)
+    if raw.split == TRAIN and source.ignore_green is not None:
+        green = excess_green(raw.image) > source.ignore_green
+        labels = np.where((labels == SOIL) & green, np.uint8(NODATA), labels)
+    planted = (labels != SOIL) & (labels != NODATA)
+    ids = None if raw.instances is None else np.where(planted, raw.instances, np.uint16(0))
+    return replace(raw, labels=labels.astype(np.uint8), instances=ids)
 
 
 def _write_tile(tile: Tile, out: Path) -> None:
@@ -302,6 +321,11 @@ def _write_tile(tile: Tile, out: Path) -> None:
         with rasterio.open(out / "labels" / f"{tile.name}.tif", "w", count=1, nodata=NODATA, **shared) as sink:
             sink.write(tile.labels, 1)
             sink.write_colormap(1, LEGEND.colormap)
+        if tile.instances is not None:
+            path = out / INSTANCES / f"{tile.name}.tif"
+            path.parent.mkdir(exist_ok=True)
+            with rasterio.open(path, "w", count=1, nodata=0, **(shared | {"dtype": "uint16"})) as sink:
+                sink.write(tile.instances.astype(np.uint16), 1)
 
 
 def _open(path: Path) -> Any:

@@ -1,0 +1,164 @@
+"""The endless choice of augmented training crops, the same for the same seed."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.legend import NODATA, WEED
+from geoseg.models.card import GsdRange
+from geoseg.train.augment import AugmentConfig, Placing, change_looks, sample_crop
+from geoseg.train.tileinstances import centres
+from geoseg.train.tiles import Tile
+
+__all__ = ["Batch", "CropConfig", "Crops", "ahead", "offset_targets"]
+
+_LONGEST = 127.0
+"""Offsets beyond this many pixels of half the resolution cannot be said; see `geoseg.models.reduce`."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from.
+
+    Attributes:
+        images: (N, C, S, S) float in 0..1.
+        labels: (N, S, S) int64 class codes, 255 left out.
+        offsets: (N, 2, S / 2, S / 2) float, down and right to the plant's centre, in pixels of half the resolution.
+        weights: (N, S / 2, S / 2) float, of the offsets: 0 where there is no plant, or one whose centre is not known.
+    """
+
+    images: Tensor
+    labels: Tensor
+    offsets: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """How crops are chosen.
+
+    Attributes:
+        count: Batches in all.
+        batch: Crops in each.
+        size_px: Side of a crop.
+        weedy: Share of the crops that are centred near a weed pixel.
+        seed: Start of all chance.
+        augment: How much the images are changed.
+    """
+
+    count: int
+    batch: int
+    size_px: int
+    weedy: float
+    seed: int
+    augment: AugmentConfig
+
+
+class Crops:
+    """Batches of augmented crops from tile sets."""
+
+    def __init__(self, sets: Sequence[Sequence[Tile]], shares: Sequence[float], gsd: GsdRange, config: CropConfig):
+        """Prepare.
+
+        Args:
+            sets: Training tiles of each set; none may be empty.
+            shares: Relative weight of each set.
+            gsd: Range of ground sampling distances of the crops.
+            config: How they are chosen.
+        """
+        self.config, self.gsd, self.tiles = config, gsd, sets
+        self.random = np.random.default_rng(config.seed)
+        self.torch_random = torch.Generator().manual_seed(config.seed)
+        self.shares = np.array(shares, float) / float(np.sum(shares))
+        self.weeds = [[tile for tile in tiles if (tile.labels == WEED).any()] or tiles for tiles in sets]
+        self._plants: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches, from the first to the last."""
+        for _ in range(self.config.count):
+            crops = [self._one() for _ in range(self.config.batch)]
+            images, labels, offsets, weights = (torch.stack(parts) for parts in zip(*crops, strict=True))
+            images = change_looks(images, self.config.augment, self.torch_random)
+            yield Batch(images.contiguous(memory_format=torch.channels_last), labels, offsets, weights)
+
+    def _one(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        tile, placing = self._choose()
+        ids = np.zeros_like(tile.labels, np.int32) if tile.instances is None else tile.instances.astype(np.int32)
+        codes = torch.from_numpy(np.stack([tile.labels.astype(np.int32), ids]))
+        image, nearest = sample_crop(torch.from_numpy(tile.image).float() / 255, codes, (NODATA, 0), placing)
+        offsets, weights = offset_targets(nearest[1], *self._centres(tile, placing))
+        labels = nearest[0]
+        if self.random.random() < 0.5:
+            image, labels, offsets, weights = image.flip(-1), labels.flip(-1), offsets.flip(-1), weights.flip(-1)
+            offsets = offsets * torch.tensor([1.0, -1.0]).view(2, 1, 1)
+        return image, labels, offsets, weights
+
+    def _choose(self) -> tuple[Tile, Placing]:
+        random = self.random
+        which = int(random.choice(len(self.shares), p=self.shares))
+        weedy = random.random() < self.config.weedy
+        choice = self.weeds[which] if weedy else self.tiles[which]
+        tile = choice[int(random.integers(len(choice)))]
+        centre = random.random(2) * tile.labels.shape
+        if weedy:
+            places = np.flatnonzero(tile.labels == WEED)
+            if places.size:
+                centre = np.array(np.unravel_index(int(random.choice(places)), tile.labels.shape), float)
+                centre += random.uniform(-0.4, 0.4, 2) * self.config.size_px
+        gsd_m = math.exp(random.uniform(math.log(self.gsd.min_m), math.log(self.gsd.max_m)))
+        gsd_m = gsd_m if random.random() < 0.5 else tile.gsd_m
+        scale = float(np.clip(gsd_m / tile.gsd_m, 0.6, 2.0))
+        place = float(centre[0]), float(centre[1])
+        return tile, Placing(place, scale, float(random.uniform(0, 360)), self.config.size_px)
+
+    def _centres(self, tile: Tile, placing: Placing) -> tuple[Tensor, Tensor]:
+        """(n + 1, 2) centre of every plant in the crop, and (n + 1,) its radius in pixels, 0 if it does not count."""
+        if tile.instances is None:
+            return torch.zeros(1, 2), torch.zeros(1)
+        if tile.name not in self._plants:
+            middle, area, whole = centres(tile.instances)
+            self._plants[tile.name] = middle.astype(np.float32), np.sqrt(area / math.pi).astype(np.float32) * whole
+        middle, radius = self._plants[tile.name]
+        return placing.back(torch.from_numpy(middle)), torch.from_numpy(radius) / placing.scale
+
+
+def offset_targets(ids: Tensor, centre: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """Where every pixel should point to.
+
+    A wrong offset weighs as much as it is large against the plant, so that small weeds count like large crops.
+
+    Args:
+        ids: (S, S) plant ids, 0 is none; S is even.
+        centre: (n + 1, 2) row and column of each plant's centre in pixels of the crop, may lie outside.
+        radius: (n + 1,) its radius in pixels; 0 where the centre is not known.
+
+    Returns:
+        (2, S / 2, S / 2) offsets in pixels of half the resolution, and (S / 2, S / 2) weights.
+    """
+    coarse = ids[0::2, 0::2]
+    coarse = torch.where(coarse > 0, coarse, ids[1::2, 1::2])
+    steps = torch.arange(len(coarse), dtype=torch.float32)
+    here = torch.stack(torch.meshgrid(steps, steps, indexing="ij"))
+    there = ((centre - 0.5) / 2)[coarse].permute(2, 0, 1)
+    offsets = there - here
+    known = (coarse > 0) & (radius[coarse] > 0) & (offsets.abs().amax(dim=0) <= _LONGEST)
+    weights = torch.where(known, 1 / (radius[coarse] / 2 + 2), torch.tensor(0.0))
+    return torch.where(known, offsets, torch.tensor(0.0)), weights
+
+
+def ahead(batches: Iterable[Batch], depth: int = 3) -> Iterator[Batch]:
+    """The same batches in the same order, made ahead by one thread."""
+    source = iter(batches)
+    with ThreadPoolExecutor(1, "geoseg-crops") as pool:
+        flight = deque(pool.submit(next, source, None) for _ in range(depth))
+        while (item := flight.popleft().result()) is not None:
+            flight.append(pool.submit(next, source, None))
+            yield item
