@@ -1,10 +1,10 @@
 """The main job: the stages in order, each resumable, all into one run directory. `geoseg.stages` holds them.
 
-segment     ortho -> classes.tif, confidence.tif
+segment     ortho -> classes.tif, confidence.tif, preview.tif, offsets.tif where the model gives offsets
 vectorize   classes.tif -> field.gpkg (boundary, plants, plant outlines, weed patches)
 rows        field.gpkg -> crop rows: its layers rows and gaps, each plant's place in its row
 prescribe   classes.tif -> prescription/<profile>/, layer `prescription` of field.gpkg
-picture     quicklook.png
+picture     preview.tif, classes.tif, prescription -> quicklook.png
 summary     summary.json, from what the stages found
 """
 
@@ -21,7 +21,7 @@ from geoseg.models.card import Segmenter
 from geoseg.ortho import Ortho
 from geoseg.results import Run
 from geoseg.rundir import RunDirectory
-from geoseg.segment.predict import measure_speed
+from geoseg.segment.forward import measure_speed
 from geoseg.stages.picture import picture_stage
 from geoseg.stages.prescribe import prescribe_stage
 from geoseg.stages.rows import rows_stage

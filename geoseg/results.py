@@ -13,9 +13,21 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import xarray as xr
 
-__all__ = ["CLASSES", "CONFIDENCE", "FIELD", "PRESCRIPTION", "QUICKLOOK", "SUMMARY", "Run", "open_run"]
+__all__ = [
+    "CLASSES",
+    "CONFIDENCE",
+    "FIELD",
+    "OFFSETS",
+    "PRESCRIPTION",
+    "PREVIEW",
+    "QUICKLOOK",
+    "SUMMARY",
+    "Run",
+    "open_run",
+]
 
-CLASSES, CONFIDENCE, FIELD = "classes.tif", "confidence.tif", "field.gpkg"
+CLASSES, CONFIDENCE, OFFSETS, PREVIEW = "classes.tif", "confidence.tif", "offsets.tif", "preview.tif"
+FIELD = "field.gpkg"
 PRESCRIPTION, QUICKLOOK, SUMMARY = "prescription", "quicklook.png", "summary.json"
 
 

@@ -78,6 +78,15 @@ def test_the_class_raster_is_the_truth_on_the_ortho_s_grid(done, field):
         assert raster.transform == TRANSFORM
 
 
+def test_the_preview_is_the_ortho_s_colours(done, field):
+    with rasterio.open(done.path / "preview.tif") as raster, rasterio.open(field[0]) as ortho:
+        factor = ortho.shape[0] // raster.shape[0]
+        assert factor == 1
+        valid = ortho.read(4) > 0
+        np.testing.assert_array_equal(raster.read(), np.where(valid, ortho.read(), 0))
+        assert raster.transform == TRANSFORM
+
+
 def test_plants_and_patches_are_counted_once(done, field):
     assert len(done.plants) == done.summary["plants"]["plants"]["kept"] == 12
     assert len(done.weeds) == 5
@@ -105,8 +114,8 @@ def test_the_shapefile_reads_back_as_planned(done):
 def test_every_file_of_the_run_directory_is_there(done):
     names = {path.name for path in done.path.iterdir() if not path.name.startswith(".")}
     assert names == {
-        "classes.tif", "classes.tif.aux.xml", "confidence.tif", "field.gpkg", "prescription", "quicklook.png",
-        "run.json", "summary.json",
+        "classes.tif", "classes.tif.aux.xml", "confidence.tif", "field.gpkg", "prescription", "preview.tif",
+        "quicklook.png", "run.json", "summary.json",
     }  # fmt: skip
     record = json.loads((done.path / "run.json").read_text())
     assert set(record["stages"]) == {"segment", "vectorize", "rows", "prescribe", "picture"}
@@ -250,7 +259,7 @@ def test_another_machine_from_another_folder_and_without_the_ortho(field, tmp_pa
     assert first.summary["warnings"] == []
     assert (run / "quicklook.png").exists()
     (tmp_path / "here" / "flight.tif").unlink()
+    before = (run / "quicklook.png").read_bytes()
     second = job.prescribe(run, config=load_config(None, [*CONFIG, "spray.section_m=2"]))
-    assert "no longer there" in second.summary["warnings"][0]
-    assert not (run / "quicklook.png").exists()
+    assert (run / "quicklook.png").read_bytes() != before
     assert second.summary["prescription"]["treated_ha"] > first.summary["prescription"]["treated_ha"]

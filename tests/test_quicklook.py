@@ -24,14 +24,14 @@ TREATED = (8, 80, 155)
 
 
 def write_field(folder: Path, shape: tuple[int, int], gsd_m: float) -> tuple[Path, Path, shapely.Polygon]:
-    """An RGBA ortho and a class raster with a nodata strip on the left, and the field without that strip."""
+    """An RGBA preview and a class raster with a nodata strip on the left, and the field without that strip."""
     height, width = shape
     classes = np.zeros(shape, np.uint8)
     classes[:, ::10] = 1
     classes[height // 2, width // 2] = 2
     classes[:, : width // 10] = 255
-    ortho = np.stack([np.full(shape, value, np.uint8) for value in (140, 110, 80, 255)])
-    ortho[3, classes == 255] = 0
+    preview = np.stack([np.full(shape, value, np.uint8) for value in (140, 110, 80, 255)])
+    preview[3, classes == 255] = 0
     profile = {
         "driver": "GTiff",
         "height": height,
@@ -40,13 +40,13 @@ def write_field(folder: Path, shape: tuple[int, int], gsd_m: float) -> tuple[Pat
         "crs": CRS,
         "transform": from_origin(WEST, NORTH, gsd_m, gsd_m),
     }
-    with rasterio.open(folder / "ortho.tif", "w", count=4, **profile) as sink:
+    with rasterio.open(folder / "preview.tif", "w", count=4, **profile) as sink:
         sink.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
-        sink.write(ortho)
+        sink.write(preview)
     with rasterio.open(folder / "classes.tif", "w", count=1, nodata=255, **profile) as sink:
         sink.write(classes, 1)
     field = shapely.box(WEST + width // 10 * gsd_m, NORTH - height * gsd_m, WEST + width * gsd_m, NORTH)
-    return folder / "ortho.tif", folder / "classes.tif", field
+    return folder / "preview.tif", folder / "classes.tif", field
 
 
 def zones_of(field: shapely.Polygon) -> gpd.GeoDataFrame:
@@ -64,11 +64,11 @@ def count(image: np.ndarray, rgb: tuple[int, int, int]) -> int:
     "shape", [(400, 500), (1500, 120), (120, 1500), (12, 20)], ids=["square", "tall", "wide", "tiny"]
 )
 def test_the_picture_shows_all_three_maps(tmp_path: Path, shape: tuple[int, int]) -> None:
-    ortho, classes, field = write_field(tmp_path, shape, 0.05)
+    preview, classes, field = write_field(tmp_path, shape, 0.05)
     totals = {"field_ha": 1.0, "treated_ha": 0.5, "litres": 100.0, "broadcast_litres": 200.0, "saved_percent": 50.0}
-    found = quicklook(ortho, classes, zones_of(field), field, tmp_path / "quicklook.png", totals, "$a_b$ field")
+    found = quicklook(preview, classes, zones_of(field), field, tmp_path / "quicklook.png", totals, "$a_b$ field")
     image = imread(found)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.tif", "ortho.tif", "quicklook.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.tif", "preview.tif", "quicklook.png"]
     assert max(image.shape) < 5200
     soil, ground, treated = (count(image, rgb) for rgb in (LEGEND["soil"].rgb, (140, 110, 80), TREATED))
     assert min(soil, ground, treated) > 20_000
@@ -76,16 +76,16 @@ def test_the_picture_shows_all_three_maps(tmp_path: Path, shape: tuple[int, int]
 
 
 def test_without_zones_there_are_two_maps(tmp_path: Path) -> None:
-    ortho, classes, field = write_field(tmp_path, (200, 200), 0.05)
-    image = imread(quicklook(ortho, classes, None, field, tmp_path / "quicklook.png", {}, "field"))
+    preview, classes, field = write_field(tmp_path, (200, 200), 0.05)
+    image = imread(quicklook(preview, classes, None, field, tmp_path / "quicklook.png", {}, "field"))
     assert count(image, TREATED) == 0
     assert count(image, (140, 110, 80)) > 20_000
 
 
 def test_zones_in_degrees_land_on_the_field(tmp_path: Path) -> None:
-    ortho, classes, field = write_field(tmp_path, (200, 200), 0.05)
-    metric = imread(quicklook(ortho, classes, zones_of(field), field, tmp_path / "a.png", {}, "x"))
-    degrees = imread(quicklook(ortho, classes, zones_of(field).to_crs(4326), field, tmp_path / "b.png", {}, "x"))
+    preview, classes, field = write_field(tmp_path, (200, 200), 0.05)
+    metric = imread(quicklook(preview, classes, zones_of(field), field, tmp_path / "a.png", {}, "x"))
+    degrees = imread(quicklook(preview, classes, zones_of(field).to_crs(4326), field, tmp_path / "b.png", {}, "x"))
     assert np.abs(metric - degrees).mean() < 1e-3
 
 
@@ -187,3 +187,22 @@ def test_the_headline_says_what_is_known_in_fitting_units() -> None:
     assert _headline({}, field) == "6 ha"
     small = {"field_ha": 0.0448, "treated_ha": 0.0199, "litres": 4.0, "broadcast_litres": 9.0, "saved_percent": 55.55}
     assert _headline(small, field) == "448 m²  ·  199 m² treated  ·  4 L instead of 9 L  ·  55.5 % saved"
+
+
+def test_a_preview_of_sixteen_bits_is_stretched(tmp_path: Path) -> None:
+    _, classes, field = write_field(tmp_path, (200, 200), 0.05)
+    profile = {"driver": "GTiff", "height": 100, "width": 100, "count": 4, "dtype": "uint16", "crs": CRS}
+    with rasterio.open(
+        tmp_path / "dark.tif",
+        "w",
+        **profile,
+        transform=from_origin(WEST, NORTH, 0.1, 0.1),
+        photometric="RGB",
+        alpha="yes",
+    ) as sink:
+        ramp = np.broadcast_to(np.linspace(3000, 5000, 100).astype(np.uint16), (3, 100, 100))
+        sink.write(np.concatenate([ramp, np.full((1, 100, 100), 65535, np.uint16)]))
+    image = imread(quicklook(tmp_path / "dark.tif", classes, None, field, tmp_path / "quicklook.png", {}, "x"))
+    row = image[image.shape[0] // 2, : image.shape[1] // 2, 0]
+    assert row.min() == 0
+    assert len(np.unique(row)) > 80

@@ -16,6 +16,8 @@ from odc.geo.geobox import GeoBox
 from geoseg.errors import RunError
 from geoseg.legend import LEGEND
 from geoseg.segment.blocks import BlockStore
+from geoseg.segment.layers import CLASSES, CONFIDENCE, OFFSETS
+from geoseg.segment.preview import preview_layer
 from geoseg.segment.stitch import stitch, write_raster
 from geoseg.windows import Rect
 
@@ -37,8 +39,11 @@ def run(tmp_path_factory):
         else:
             wanted[block.slices] = RNG.choice(np.array([0, 0, 0, 1, 2, 255], np.uint8), block.shape)
             store.save(block, wanted[block.slices], np.where(wanted[block.slices] == 255, 255, 80).astype(np.uint8))
-    counts = stitch(store, GRID, folder / "classes.tif", folder / "confidence.tif", {"GEOSEG_KEY": "abc"})
-    return folder, wanted, counts
+    return folder, wanted, stitch(store, GRID, files_in(folder), {"GEOSEG_KEY": "abc"})
+
+
+def files_in(folder, names=("classes", "confidence")):
+    return {name: folder / f"{name}.tif" for name in names}
 
 
 def test_every_pixel_is_where_its_block_put_it(run):
@@ -82,7 +87,7 @@ def test_overviews_never_invent_a_class(run):
 def test_the_same_blocks_give_the_same_bytes(run, tmp_path):
     folder, _, _ = run
     store = BlockStore(folder / "blocks", SHAPE, 512, {})
-    stitch(store, GRID, tmp_path / "classes.tif", tmp_path / "confidence.tif", {"GEOSEG_KEY": "abc"})
+    stitch(store, GRID, files_in(tmp_path), {"GEOSEG_KEY": "abc"})
     for name in ("classes.tif", "confidence.tif"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
@@ -94,7 +99,7 @@ def test_a_damaged_block_never_becomes_nodata(run, tmp_path, damage):
     path = tmp_path / "blocks" / "r0000512_c0001024.block"
     path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RunError, match="not been done" if damage == "missing" else "damaged"):
-        stitch(store, GRID, tmp_path / "classes.tif", tmp_path / "confidence.tif", {})
+        stitch(store, GRID, files_in(tmp_path), {})
     assert {path.name for path in tmp_path.iterdir()} == {"blocks"}
 
 
@@ -106,7 +111,8 @@ from test_stitch import GRID, SHAPE, BlockStore, stitch
 folder = Path(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
-stitch(BlockStore(folder / "blocks", SHAPE, 512, {}), GRID, folder / "full.tif", folder / "full2.tif", {})
+files = {"classes": folder / "full.tif", "confidence": folder / "full2.tif"}
+stitch(BlockStore(folder / "blocks", SHAPE, 512, {}), GRID, files, {})
 """
 
 
@@ -126,8 +132,36 @@ def test_a_file_that_cannot_be_written_is_an_error(run, limit):
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "classes.tif"
     path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), write_raster(path, GRID, {}, LEGEND) as write:
+    with pytest.raises(ZeroDivisionError), write_raster(path, GRID, CLASSES, {}) as write:
         write(Rect(0, 0, 10, 10), np.zeros((10, 10), np.uint8))
         raise ZeroDivisionError
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["classes.tif"]
+
+
+def test_coarser_layers_lie_where_their_pixels_are(tmp_path):
+    shape = (203, 301)
+    grid = GeoBox(shape, GRID.affine, GRID.crs)
+    layers = CLASSES, CONFIDENCE, OFFSETS, preview_layer((203, 4097), 64, "uint8")
+    store = BlockStore(tmp_path / "blocks", shape, 64, {}, layers)
+    wanted = {layer.name: layer.empty(Rect(0, 0, *shape)) for layer in layers}
+    for number, block in enumerate(store):
+        if number == 3:
+            store.save_failed(block, "no")
+            continue
+        parts = [RNG.integers(0, 100, layer.shape(block)).astype(layer.dtype) for layer in layers]
+        store.save(block, *parts)
+        for layer, part in zip(layers, parts, strict=True):
+            wanted[layer.name][(..., *layer.rect(block).slices)] = part
+    stitch(store, grid, files_in(tmp_path, wanted), {})
+    for layer in layers:
+        with rasterio.open(tmp_path / f"{layer.name}.tif") as raster:
+            np.testing.assert_array_equal(np.squeeze(raster.read()), wanted[layer.name])
+            assert raster.shape == (-(-203 // layer.scale), -(-301 // layer.scale))
+            assert (raster.dtypes[0], raster.count) == (layer.dtype, layer.bands)
+            assert raster.transform * (10, 10) == pytest.approx(GRID.affine * (10 * layer.scale, 10 * layer.scale))
+    with rasterio.open(tmp_path / "offsets.tif") as raster:
+        assert (raster.descriptions, raster.nodata) == (("down", "right"), None)
+    with rasterio.open(tmp_path / "preview.tif") as raster:
+        assert [colour.name for colour in raster.colorinterp] == ["red", "green", "blue", "alpha"]
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"

@@ -1,4 +1,4 @@
-"""One picture of a run: the ortho, its classes and the prescription side by side, from decimated reads."""
+"""One picture of a run: the ortho's preview, the classes and the prescription side by side; never opens the ortho."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 import rasterio
 from matplotlib.axes import Axes
 from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 from shapely import MultiPolygon, Polygon
 
-from geoseg.errors import GeosegWarning
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
-from geoseg.ortho import Ortho, OrthoConfig
 from geoseg.report.figure import OUTLINE, Key, Panel, compose, draw_polygons, panel_size, rate_colors
 from geoseg.windows import Rect
 
@@ -37,14 +37,13 @@ FAINTEST = 0.35
 
 
 def quicklook(
-    ortho: Path,
+    preview: Path,
     classes: Path,
     zones: gpd.GeoDataFrame | None,
     boundary: Polygon | MultiPolygon,
     out_png: Path,
     totals: Mapping[str, float],
     title: str,
-    ortho_config: OrthoConfig | None = None,
 ) -> Path:
     """Draw the picture of a run and return where it is.
 
@@ -53,19 +52,18 @@ def quicklook(
     trace of weed still shows with a third of its colour. It tells where weeds are, not how much area they take.
 
     Args:
-        ortho: The orthomosaic.
+        preview: The ortho, reduced, as red, green, blue and alpha.
         classes: The class raster on the working grid.
         zones: Polygons with the column ``rate_l_ha`` in any CRS; None leaves the prescription panel out.
         boundary: The field in the CRS of the class raster.
         out_png: Destination; written under a temporary name first.
         totals: ``field_ha``, ``treated_ha``, ``litres``, ``broadcast_litres``, ``saved_percent``, as far as known.
         title: Name of the field.
-        ortho_config: How the ortho is read; the same as for the run.
     """
     count = 2 if zones is None else 3
     grid, cover = class_cover(classes, boundary.bounds, count)
     sharp = grid.zoom_to(_fitted(grid, count))
-    photo = _picture(ortho, ortho_config or OrthoConfig(), sharp)
+    photo = _picture(preview, sharp)
     detail = sharp.resolution.x / 3
     panels = [
         Panel("Orthomosaic", functools.partial(_draw_image, photo, grid, boundary, detail)),
@@ -147,18 +145,25 @@ def _shares(strip: np.ndarray, width: int, factor: int) -> np.ndarray:
     return np.concatenate([shares, shares.sum(axis=0, keepdims=True)])
 
 
-def _picture(ortho: Path, config: OrthoConfig, grid: GeoBox) -> np.ndarray:
-    """(H, W, 4) uint8 of the ortho on the grid of the picture."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GeosegWarning)  # the run has said it already
-        source = Ortho.open(ortho, config)
-    with source.reader(grid) as reader:
-        bands, valid = reader.read(Rect(0, 0, *grid.shape))
-    bands = bands[[0, 1, 2]] if len(bands) >= 3 else bands[[0, 0, 0]]
-    if bands.dtype != np.uint8 and valid.any():
-        low, high = np.percentile(bands[:, valid], (2, 98))
-        bands = np.clip((bands - low) / max(high - low, 1e-9), 0, 1) * 255
-    return np.dstack([*bands, np.where(valid, 255, 0)]).astype(np.uint8)
+def _picture(preview: Path, grid: GeoBox) -> np.ndarray:
+    """(H, W, 4) uint8 of the preview on the grid of the picture."""
+    with (
+        rasterio.open(preview) as source,
+        WarpedVRT(
+            source,
+            crs=str(grid.crs),
+            transform=grid.affine,
+            width=int(grid.shape[1]),
+            height=int(grid.shape[0]),
+            resampling=Resampling.average,
+        ) as warped,
+    ):
+        bands = warped.read()
+    colours, valid = bands[:3], bands[3] > 0
+    if colours.dtype != np.uint8 and valid.any():
+        low, high = np.percentile(colours[:, valid], (2, 98))
+        colours = np.clip((colours - low) / max(high - low, 1e-9), 0, 1) * 255
+    return np.dstack([*colours, np.where(valid, 255, 0)]).astype(np.uint8)
 
 
 def _view(full: GeoBox, bounds: tuple[float, float, float, float]) -> Rect:

@@ -8,15 +8,14 @@ It knows nothing about models or rasters.
 from __future__ import annotations
 
 import copy
-import errno
+import dataclasses
 import hashlib
 import json
+import math
 import os
-import shutil
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from typing import Any
 import numpy as np
 
 from geoseg.errors import ConfigError, RunError
+from geoseg.segment.durable import full_disk, remove_folder, replace_file
+from geoseg.segment.layers import CLASSES, CONFIDENCE, Layer
 from geoseg.windows import Rect, blocks
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
 
 DONE, EMPTY, FAILED = "block", "empty", "failed"
 _DIGEST = 16
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -50,59 +50,6 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     """
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def replace_file(temporary: Path, destination: Path) -> None:
-    """Put a finished temporary file in the place of `destination`, durably and in one step."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, destination)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a folder so that nobody ever sees half of it: it loses its name first."""
-    if not folder.exists():
-        return
-    grave = folder.with_name(f".{folder.name}.tmp{uuid.uuid4().hex[:8]}")
-    os.replace(folder, grave)
-    shutil.rmtree(grave, ignore_errors=True)
-
-
-@contextmanager
-def full_disk(folder: Path, *also: type[Exception]) -> Iterator[None]:
-    """Turn the many ways in which a full disk shows itself into one message.
-
-    Args:
-        folder: Where is written.
-        also: Exceptions that mean here that something could not be written, whatever they say.
-
-    Raises:
-        RunError: If what happened inside was a full disk.
-    """
-    try:
-        yield
-    except RunError:
-        raise
-    except Exception as error:
-        if not (isinstance(error, also) or _says_full(error)):
-            raise
-        where = folder.resolve()
-        free_mb = shutil.disk_usage(where).free >> 20
-        raise RunError(
-            f"the disk of {where} does not take what has to be written ({free_mb} MB free): "
-            f"{' '.join(str(error).split())}. Make room there (`geoseg check` says how much a run needs) and run the "
-            "same command again; finished blocks are kept"
-        ) from error
-
-
-def _says_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
-            return True
-        if any(words in str(error).lower() for words in ("no space left", "disk is full", "file too large")):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 class CorruptBlockError(RunError):
@@ -132,10 +79,21 @@ class LedgerSummary:
 
 
 class BlockStore:
-    """Blocks of one grid in one folder."""
+    """Blocks of one grid in one folder.
+
+    Attributes:
+        layers: What is kept of every block.
+    """
 
     def __init__(
-        self, folder: Path, shape: tuple[int, int], block_px: int, parts: Mapping[str, Any], *, create: bool = True
+        self,
+        folder: Path,
+        shape: tuple[int, int],
+        block_px: int,
+        parts: Mapping[str, Any],
+        layers: tuple[Layer, ...] = (CLASSES, CONFIDENCE),
+        *,
+        create: bool = True,
     ) -> None:
         """Open the folder for this grid and these inputs, or make it.
 
@@ -144,6 +102,7 @@ class BlockStore:
             shape: (height, width) of the grid in pixels.
             block_px: Side of a block in pixels.
             parts: Everything that the result depends on, JSON-able.
+            layers: What is kept of every block.
             create: False to use a folder that another process has made, and to touch nothing otherwise.
 
         Raises:
@@ -153,7 +112,9 @@ class BlockStore:
         self.folder = folder
         self.shape = shape
         self.block_px = block_px
-        known = {**json.loads(json.dumps(dict(parts), default=str)), "shape": list(shape), "block_px": block_px}
+        self.layers = layers
+        own = {"shape": shape, "block_px": block_px, "layers": [dataclasses.asdict(layer) for layer in layers]}
+        known = json.loads(json.dumps({**parts, **own}, default=str))
         self.key = fingerprint(known)
         self.parts = dict(parts)
         self._only: Rect | None = None
@@ -185,18 +146,17 @@ class BlockStore:
         part._only = block
         return part
 
-    def save(self, block: Rect, classes: np.ndarray, confidence: np.ndarray) -> None:
+    def save(self, block: Rect, *layers: np.ndarray) -> None:
         """Keep a block's pixels.
 
         Args:
             block: Which block.
-            classes: (H, W) uint8.
-            confidence: (H, W) uint8.
+            *layers: An array of every layer, of the shape that the layer has there.
 
         Raises:
             RunError: If the disk is full.
         """
-        content = zlib.compress(np.stack([classes, confidence]).tobytes(), 1)
+        content = zlib.compress(b"".join(pixels.tobytes() for pixels in layers), 1)
         self._write(self._path(block, DONE), hashlib.blake2b(content, digest_size=_DIGEST).digest() + content)
         self._path(block, FAILED).unlink(missing_ok=True)
 
@@ -209,8 +169,8 @@ class BlockStore:
         """Note that a block could not be done, and why."""
         self._write(self._path(block, FAILED), reason.encode())
 
-    def load(self, block: Rect) -> tuple[np.ndarray, np.ndarray] | None:
-        """Classes and confidence of a block, (H, W) uint8 each; None if it is empty or failed.
+    def load(self, block: Rect) -> tuple[np.ndarray, ...] | None:
+        """Every layer of a block, (H, W) or (B, H, W); None if it is empty or failed.
 
         Raises:
             CorruptBlockError: If its file is damaged. The file is removed, so that the block is pending again.
@@ -225,10 +185,9 @@ class BlockStore:
             raise RunError(f"block {_name(block)} has not been done; run the same command again") from None
         digest, packed = content[:_DIGEST], content[_DIGEST:]
         if hashlib.blake2b(packed, digest_size=_DIGEST).digest() == digest:
-            pixels = np.frombuffer(zlib.decompress(packed), np.uint8)
-            if pixels.size == 2 * block.size:
-                classes, confidence = pixels.reshape(2, *block.shape)
-                return classes, confidence
+            pixels = zlib.decompress(packed)
+            if len(pixels) == sum(layer.nbytes(block) for layer in self.layers):
+                return tuple(self._unpack(block, pixels))
         path.unlink(missing_ok=True)
         raise CorruptBlockError(f"{path} is damaged and was removed; run the same command again to redo that block")
 
@@ -249,6 +208,13 @@ class BlockStore:
     def remove(self) -> None:
         """Remove the folder and all in it."""
         remove_folder(self.folder)
+
+    def _unpack(self, block: Rect, pixels: bytes) -> Iterator[np.ndarray]:
+        start = 0
+        for layer in self.layers:
+            shape = layer.shape(block)
+            yield np.frombuffer(pixels, layer.dtype, math.prod(shape), start).reshape(shape)
+            start += layer.nbytes(block)
 
     def _path(self, block: Rect, suffix: str) -> Path:
         return self.folder / f"{_name(block)}.{suffix}"

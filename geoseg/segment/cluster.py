@@ -24,6 +24,7 @@ from geoseg.errors import ConfigError, GeosegError, RunError
 from geoseg.models.card import Segmenter
 from geoseg.ortho import Ortho
 from geoseg.segment.blocks import BlockStore
+from geoseg.segment.layers import Layer
 from geoseg.segment.predict import PredictStats, SegmentConfig, predict
 from geoseg.windows import Rect
 
@@ -82,6 +83,7 @@ class BlockJob:
         folder: Folder of the blocks.
         parts: What the blocks are made from.
         block_px: Side of a block.
+        layers: What is kept of every block.
     """
 
     ortho: Ortho
@@ -93,11 +95,12 @@ class BlockJob:
     folder: Path
     parts: dict[str, Any]
     block_px: int
+    layers: tuple[Layer, ...]
 
     def store(self) -> BlockStore:
         """The blocks, as they are."""
         shape = int(self.grid.shape[0]), int(self.grid.shape[1])
-        return BlockStore(self.folder, shape, self.block_px, self.parts, create=False)
+        return BlockStore(self.folder, shape, self.block_px, self.parts, self.layers, create=False)
 
 
 @contextmanager

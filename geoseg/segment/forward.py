@@ -1,4 +1,4 @@
-"""Images through a segmenter to classes and confidence, in smaller pieces where the device's memory ends.
+"""Images through a segmenter to classes, confidence and offsets, in smaller pieces where the device's memory ends.
 
 First the batch is halved, then the window is cut into four with the same margin on the same stride lattice, so the
 result is the same: what is kept of a window never depends on more than its margin.
@@ -7,15 +7,16 @@ result is the same: what is kept of a window never depends on more than its marg
 from __future__ import annotations
 
 import sys
+import time
 
 import numpy as np
 
-from geoseg.errors import RunError
-from geoseg.legend import NODATA
+from geoseg.errors import ModelError, RunError
 from geoseg.models.card import Segmenter
+from geoseg.segment.layers import network_layers
 from geoseg.windows import Rect, rect_windows
 
-__all__ = ["Forward", "classify"]
+__all__ = ["Forward", "classify", "measure_speed"]
 
 
 def classify(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,10 +33,22 @@ def classify(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return classes, confidence
 
 
+def measure_speed(segmenter: Segmenter, side_px: int = 1024) -> float:
+    """Million pixels per second that this machine gets through the network, on one image after a first."""
+    side_px -= side_px % segmenter.card.tiling.stride_px
+    image = np.zeros((1, len(segmenter.card.bands), side_px, side_px), np.uint8)
+    forward = Forward(segmenter, 0)
+    forward(image)
+    started = time.perf_counter()
+    forward(image)
+    return float(side_px**2 / 1e6 / (time.perf_counter() - started))
+
+
 class Forward:
     """A segmenter that never runs out of memory, as far as smaller pieces can help.
 
     Attributes:
+        layers: What it gives.
         limit_px: Pixels that the device did not take at once; None as long as it took everything.
         forwarded_px: Pixels that went through the network.
     """
@@ -44,18 +57,25 @@ class Forward:
         """Wrap a segmenter.
 
         Args:
-            segmenter: Gives class probabilities, or classes and confidence if it has `classify`.
+            segmenter: Gives class probabilities, or all `layers` if it has `classify`.
             margin_px: Margin of the windows that come; nothing there is kept.
+
+        Raises:
+            ModelError: If the card promises more than the segmenter gives.
         """
+        self.layers = network_layers(segmenter.card)
+        if len(self.layers) > 2 and not hasattr(segmenter, "classify"):
+            raise ModelError(f"model {segmenter.card.name} has offsets on its card; its segmenter needs `classify`")
         self.limit_px: int | None = None
         self.forwarded_px = 0
         self._segmenter = segmenter
         self._margin, self._stride = margin_px, segmenter.card.tiling.stride_px
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Classes and confidence, (N, H, W) uint8 each, of images (N, C, H, W); the margin may hold 255 instead.
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        """A batch of every layer of images (N, C, H, W): (N, H, W), or (N, B, h, w); the margin may hold `fill`.
 
         Raises:
+            ModelError: If the segmenter gives something else.
             RunError: If the device has not even memory for the smallest window.
         """
         count, _, height, width = images.shape
@@ -73,27 +93,32 @@ class Forward:
             _free()
         if count > 1:
             halves = self(images[: count // 2]), self(images[count // 2 :])
-            return np.concatenate([half[0] for half in halves]), np.concatenate([half[1] for half in halves])
+            return tuple(np.concatenate(both) for both in zip(*halves, strict=True))
         return self._in_four(images)
 
-    def _whole(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _whole(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         reduced = getattr(self._segmenter, "classify", None)
-        found = classify(self._segmenter(images)) if reduced is None else reduced(images)
-        self.forwarded_px += images.size // images.shape[1]
+        found = classify(self._segmenter(images)) if reduced is None else tuple(reduced(images))
+        count, bands, height, width = images.shape
+        whole = Rect(0, 0, height, width)
+        wanted = [(count, *layer.shape(whole)) for layer in self.layers]
+        if [part.shape for part in found] != wanted:
+            shapes = ", ".join(str(part.shape) for part in found)
+            raise ModelError(f"model {self._segmenter.card.name} gave arrays of {shapes}; its card promises {wanted}")
+        self.forwarded_px += images.size // bands
         return found
 
-    def _in_four(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _in_four(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
         _, _, height, width = image.shape
         margin, stride = self._margin, self._stride
         inner = Rect(margin, margin, height - margin, width - margin)
         write = max(stride, -(-max(inner.shape) // (2 * stride)) * stride)
-        classes = np.full((1, height, width), NODATA, np.uint8)
-        confidence = classes.copy()
+        found = tuple(layer.empty(Rect(0, 0, height, width))[None] for layer in self.layers)
         for window in rect_windows(inner, write, margin, stride):
             part = self(np.ascontiguousarray(image[(..., *window.read.slices)]))
-            for whole, piece in zip((classes, confidence), part, strict=True):
-                whole[(0, *window.write.slices)] = piece[(0, *window.crop.slices)]
-        return classes, confidence
+            for layer, whole, piece in zip(self.layers, found, part, strict=True):
+                whole[(..., *layer.rect(window.write).slices)] = piece[(..., *layer.rect(window.crop).slices)]
+        return found
 
 
 def _out_of_memory(error: BaseException) -> bool:

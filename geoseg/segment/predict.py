@@ -1,4 +1,4 @@
-"""The loop: read windows ahead, run the network, keep classes and confidence block by block.
+"""The loop: read windows ahead, run the network, keep what it gives block by block.
 
 Reader threads fetch windows before they are needed, the calling thread runs the network, a writer thread compresses
 finished blocks. Memory is bounded by the windows in flight and two open blocks, whatever the size of the ortho.
@@ -12,53 +12,24 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from geoseg.errors import ConfigError, OrthoError
-from geoseg.legend import NODATA
-from geoseg.models.card import ModelCard, Segmenter, Tiling
+from geoseg.errors import OrthoError
+from geoseg.models.card import Segmenter
 from geoseg.progress import span
 from geoseg.segment.blocks import BlockStore
 from geoseg.segment.forward import Forward, classify
+from geoseg.segment.layers import coarse_any
+from geoseg.segment.preview import PREVIEW, reduce_image
+from geoseg.segment.settings import SegmentConfig, tiling_for
 from geoseg.windows import Rect, Window, rect_windows
 
-__all__ = ["PredictStats", "SegmentConfig", "WindowReader", "classify", "measure_speed", "predict", "tiling_for"]
+__all__ = ["PredictStats", "SegmentConfig", "WindowReader", "classify", "predict", "tiling_for"]
 
 Progress = Callable[[int], None]
 """Called with the number of pixels of the grid that are newly finished."""
-
-
-@dataclass(frozen=True)
-class SegmentConfig:
-    """How the ortho is cut and fed to the network; the result does not depend on it.
-
-    Attributes:
-        write_px: Side of the written part of a window; None takes the model card's.
-        margin_px: Margin around it; None takes the model card's.
-        block_windows: A block, the unit of resume, is this many windows wide and high.
-        batch: Windows per forward pass.
-        readers: Threads that read ahead.
-    """
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
-    write_px: int | None = None
-    margin_px: int | None = None
-    block_windows: int = 2
-    batch: int = 1
-    readers: int = 2
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that cannot work.
-
-        Raises:
-            ConfigError: If a number is below 1.
-        """
-        for name in ("block_windows", "batch", "readers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"segment.{name} is {getattr(self, name)}; expected 1 or more")
 
 
 class WindowReader(Protocol):
@@ -105,31 +76,6 @@ class PredictStats:
         return PredictStats(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-def tiling_for(card: ModelCard, config: SegmentConfig) -> Tiling:
-    """The card's tiling with what the configuration overrides.
-
-    Raises:
-        ConfigError: If an override is off the network's stride lattice.
-    """
-    changes = {name: getattr(config, name) for name in ("write_px", "margin_px") if getattr(config, name) is not None}
-    stride = card.tiling.stride_px
-    for name, value in changes.items():
-        if value % stride or value < 0 or (name == "write_px" and value == 0):
-            raise ConfigError(f"segment.{name} is {value}; this model needs a multiple of {stride}")
-    return card.tiling.model_copy(update=changes)
-
-
-def measure_speed(segmenter: Segmenter, side_px: int = 1024) -> float:
-    """Million pixels per second that this machine gets through the network, on one image after a first."""
-    side_px -= side_px % segmenter.card.tiling.stride_px
-    image = np.zeros((1, len(segmenter.card.bands), side_px, side_px), np.uint8)
-    forward = Forward(segmenter, 0)
-    forward(image)
-    started = time.perf_counter()
-    forward(image)
-    return float(side_px**2 / 1e6 / (time.perf_counter() - started))
-
-
 def predict(
     open_reader: Callable[[], WindowReader],
     segmenter: Segmenter,
@@ -141,8 +87,8 @@ def predict(
 
     Args:
         open_reader: Gives a reader of the working grid; called once per reader thread.
-        segmenter: Gives class probabilities.
-        store: Where blocks are kept; what it already holds is not done again.
+        segmenter: Gives class probabilities, or classes, confidence and offsets if it has `classify`.
+        store: Where blocks are kept, and which layers; what it already holds is not done again.
         config: How to cut and feed.
         progress: Called as blocks are finished.
     """
@@ -158,15 +104,15 @@ class _Task:
     last: bool
     image: np.ndarray | None = None
     valid: np.ndarray | None = None
+    preview: np.ndarray | None = None
     error: str | None = None
 
 
 @dataclass
 class _OpenBlock:
-    """A block that is being filled."""
+    """A block that is being filled; `layers` as those of the store."""
 
-    classes: np.ndarray
-    confidence: np.ndarray
+    layers: tuple[np.ndarray, ...]
     error: str | None = None
     touched: bool = False
 
@@ -184,6 +130,8 @@ class _Loop:
     def __post_init__(self) -> None:
         self.tiling = tiling_for(self.segmenter.card, self.config)
         self.forward = Forward(self.segmenter, self.tiling.margin_px)
+        self.names = [layer.name for layer in self.forward.layers]
+        self.preview = next((layer for layer in self.store.layers if layer.name == PREVIEW), None)
         self.local = threading.local()
         self.opened: list[WindowReader] = []
 
@@ -196,8 +144,8 @@ class _Loop:
             ):
                 saves: deque[Future[None]] = deque()
                 for batch in self._batches(self._read_ahead(readers)):
-                    for task, classes, confidence in self._forward(batch):
-                        block = self._paste(task, classes, confidence)
+                    for task, found in self._forward(batch):
+                        block = self._paste(task, found)
                         if task.last:
                             saves.append(writer.submit(self._close_block, task.block, block))
                     while len(saves) > 2 or (saves and saves[0].done()):
@@ -243,7 +191,11 @@ class _Loop:
                 image, valid = reader.read(task.window.read, self.segmenter.card.mean)
         except OrthoError as error:
             return replace(task, error=str(error))
-        return replace(task, image=image, valid=valid[task.window.crop.slices])
+        crop = task.window.crop.slices
+        preview = None
+        if self.preview is not None:
+            preview = reduce_image(image[(..., *crop)], valid[crop], self.segmenter.card.bands, self.preview)
+        return replace(task, image=image, valid=valid[crop], preview=preview)
 
     def _reader(self) -> WindowReader:
         reader: WindowReader | None = getattr(self.local, "reader", None)
@@ -264,9 +216,9 @@ class _Loop:
         if group:
             yield group
 
-    def _forward(self, batch: list[_Task]) -> Iterator[tuple[_Task, np.ndarray | None, np.ndarray | None]]:
+    def _forward(self, batch: list[_Task]) -> Iterator[tuple[_Task, tuple[np.ndarray, ...] | None]]:
         images = [task.image for task in batch if task.image is not None]
-        results: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
+        results: Iterator[tuple[np.ndarray, ...]] = iter(())
         if images:
             stack = np.stack(images)
             started = time.perf_counter()
@@ -278,33 +230,42 @@ class _Loop:
         for task in batch:
             if task.image is None:
                 self.stats.skipped += task.error is None
-                yield task, None, None
+                yield task, None
             else:
-                yield task, *next(results)
+                yield task, next(results)
 
-    def _paste(self, task: _Task, classes: np.ndarray | None, confidence: np.ndarray | None) -> _OpenBlock:
+    def _paste(self, task: _Task, found: tuple[np.ndarray, ...] | None) -> _OpenBlock:
         """Put a window's result into its block; the block leaves the open ones with its last window."""
         block = self.open.get(task.block)
         if block is None:
-            empty = np.full(task.block.shape, NODATA, np.uint8)
-            block = self.open[task.block] = _OpenBlock(empty, empty.copy())
+            block = _OpenBlock(tuple(layer.empty(task.block) for layer in self.store.layers))
+            self.open[task.block] = block
         block.error = block.error or task.error
-        if classes is not None and confidence is not None and task.valid is not None:
+        if found is not None and task.valid is not None:
             block.touched = True
-            crop, into = task.window.crop.slices, task.window.write.relative_to(task.block).slices
-            np.copyto(block.classes[into], classes[crop], where=task.valid)
-            np.copyto(block.confidence[into], confidence[crop], where=task.valid)
+            self._fill(block, task, dict(zip(self.names, found, strict=True)), task.valid)
             self.stats.valid_px += int(np.count_nonzero(task.valid))
         if task.last:
             del self.open[task.block]
         return block
+
+    def _fill(self, block: _OpenBlock, task: _Task, found: dict[str, np.ndarray], valid: np.ndarray) -> None:
+        """Put the valid pixels of a window into the layers of its block."""
+        window = task.window
+        for layer, pixels in zip(self.store.layers, block.layers, strict=True):
+            into = layer.rect(window.write).relative_to(layer.rect(task.block)).slices
+            if layer is self.preview:
+                pixels[(..., *into)] = task.preview
+            else:
+                part = found[layer.name][(..., *layer.rect(window.crop).slices)]
+                np.copyto(pixels[(..., *into)], part, where=coarse_any(valid, layer.scale))
 
     def _close_block(self, rect: Rect, block: _OpenBlock) -> None:
         with span("write"):
             if block.error:
                 self.store.save_failed(rect, block.error)
             elif block.touched:
-                self.store.save(rect, block.classes, block.confidence)
+                self.store.save(rect, *block.layers)
             else:
                 self.store.save_empty(rect)
         self.progress(rect.size)

@@ -1,9 +1,9 @@
-"""Blocks to one Cloud Optimized GeoTIFF on the working grid. Each pixel is written once, by the block that holds it."""
+"""Blocks to one Cloud Optimized GeoTIFF for every layer. Each pixel is written once, by the block that holds it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,69 +18,84 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.errors import InputError, RunError
 from geoseg.legend import LEGEND, NODATA, Legend
 from geoseg.ortho.facts import check_complete
-from geoseg.segment.blocks import BlockStore, full_disk, replace_file
+from geoseg.ortho.ground import scaled
+from geoseg.segment.blocks import BlockStore
+from geoseg.segment.durable import full_disk, replace_file
+from geoseg.segment.layers import CLASSES, CONFIDENCE, OFFSETS, Layer
+from geoseg.segment.preview import PREVIEW
 from geoseg.windows import Rect
 
 __all__ = ["stitch", "write_raster"]
 
 TILE_PX = 512
+_TAGS = {
+    CLASSES.name: {"CLASSES": ", ".join(f"{entry.code} {entry.name}" for entry in LEGEND.entries)},
+    CONFIDENCE.name: {"UNIT": "percent"},
+    OFFSETS.name: {"UNIT": "pixels of this raster, from the middle of a pixel to the centre of its plant"},
+}
+_DESCRIPTIONS = {OFFSETS.name: ("down", "right")}
+_RESAMPLING = {CLASSES.name: "MODE", PREVIEW: "AVERAGE"}
 _GDAL_OPTIONS = {"GDAL_CACHEMAX": 128, "GDAL_TIFF_INTERNAL_MASK": True}
 
 
-def stitch(store: BlockStore, grid: GeoBox, classes: Path, confidence: Path, tags: dict[str, str]) -> dict[int, int]:
-    """Write the class COG and the confidence COG from all blocks.
+def stitch(store: BlockStore, grid: GeoBox, files: Mapping[str, Path], tags: Mapping[str, str]) -> dict[int, int]:
+    """Write a COG of every layer from all blocks.
 
-    Blocks that are empty or failed stay nodata. Each file is written under a temporary name beside its destination
+    What is empty or failed keeps the layer's fill. Each file is written under a temporary name beside its destination
     and takes its place when it is whole.
 
     Args:
         store: The blocks.
         grid: The working grid.
-        classes: Destination of the class raster (uint8, palette, 255 nodata).
-        confidence: Destination of the confidence raster (uint8 percent, 255 nodata).
+        files: Destination of every layer, by its name.
         tags: Provenance, kept as TIFF metadata.
 
     Raises:
-        CorruptBlockError: If a block is damaged; neither file is touched then.
+        CorruptBlockError: If a block is damaged; no file is touched then.
         RunError: If a block has not been done, or the disk is full.
 
     Returns:
-        Number of pixels by code; nodata is counted inside blocks that are done only.
+        Number of pixels by class code; nodata is counted inside blocks that are done only.
     """
     counts = np.zeros(256, np.int64)
-    with rasterio.Env(**_GDAL_OPTIONS), full_disk(classes.parent, RasterioError), ExitStack() as stack:
-        names = tags | {"CLASSES": ", ".join(f"{entry.code} {entry.name}" for entry in LEGEND.entries)}
-        class_sink = stack.enter_context(write_raster(classes, grid, names, LEGEND))
-        confidence_sink = stack.enter_context(write_raster(confidence, grid, tags | {"UNIT": "percent"}))
+    first = next(iter(files.values()))
+    with rasterio.Env(**_GDAL_OPTIONS), full_disk(first.parent, RasterioError), ExitStack() as stack:
+        sinks = [stack.enter_context(write_raster(files[layer.name], grid, layer, tags)) for layer in store.layers]
         for block in store:
             arrays = store.load(block)
             if arrays is not None:
-                class_sink(block, arrays[0])
-                confidence_sink(block, arrays[1])
-                counts += np.bincount(arrays[0].ravel(), minlength=256)
+                for layer, sink, pixels in zip(store.layers, sinks, arrays, strict=True):
+                    sink(block, pixels)
+                    if layer == CLASSES:
+                        counts += np.bincount(pixels.ravel(), minlength=256)
     return {code: int(count) for code, count in enumerate(counts) if count}
 
 
 @contextmanager
-def write_raster(path: Path, grid: GeoBox, tags: dict[str, str], legend: Legend | None = None) -> Iterator[Any]:
-    """A function ``(rect, (H, W) uint8)`` that writes into a raster, which becomes a COG at `path` at the end.
+def write_raster(path: Path, grid: GeoBox, layer: Layer, tags: Mapping[str, str]) -> Iterator[Any]:
+    """A function ``(rect, pixels)`` that writes into a raster, which becomes a COG at `path` at the end.
 
-    Nothing appears at `path` if the block that uses it raises.
+    The rectangle counts pixels of the working grid; the pixels are the layer's there. Nothing appears at `path` if the
+    block that uses it raises.
     """
     draft = path.with_name(f".{path.stem}.draft{os.getpid()}.tif")
     cog = path.with_name(f".{path.stem}.cog{os.getpid()}.tif")
+    legend = LEGEND if layer == CLASSES else None
     try:
-        with rasterio.open(draft, "w", **_draft_profile(grid)) as sink:
+        with rasterio.open(draft, "w", **_draft_profile(grid, layer)) as sink:
 
             def write(rect: Rect, pixels: np.ndarray) -> None:
-                window = RasterioWindow(rect.col0, rect.row0, rect.shape[1], rect.shape[0])
-                sink.write(pixels, 1, window=window)
+                part = layer.rect(rect)
+                window = RasterioWindow(part.col0, part.row0, part.shape[1], part.shape[0])
+                sink.write(pixels.reshape(layer.bands, *part.shape), window=window)
 
             yield write
-            sink.update_tags(**tags)
+            sink.update_tags(**tags, **_TAGS.get(layer.name, {}))
             if legend is not None:
                 sink.write_colormap(1, legend.colormap)
-        _to_cog(draft, cog, mode=legend is not None)
+            for number, text in enumerate(_DESCRIPTIONS.get(layer.name, ()), start=1):
+                sink.set_band_description(number, text)
+        _to_cog(draft, cog, layer)
         _check_whole(cog)
         replace_file(cog, path)
         _write_category_names(path, legend)
@@ -90,17 +105,18 @@ def write_raster(path: Path, grid: GeoBox, tags: dict[str, str], legend: Legend 
             leftover.with_name(leftover.name + ".aux.xml").unlink(missing_ok=True)
 
 
-def _draft_profile(grid: GeoBox) -> dict[str, Any]:
-    height, width = grid.shape
-    return {
+def _draft_profile(grid: GeoBox, layer: Layer) -> dict[str, Any]:
+    rect = layer.rect(Rect(0, 0, int(grid.shape[0]), int(grid.shape[1])))
+    colours = {"photometric": "RGB", "alpha": "YES"} if layer.name == PREVIEW else {}
+    return colours | {
         "driver": "GTiff",
-        "dtype": "uint8",
-        "count": 1,
-        "height": height,
-        "width": width,
+        "dtype": layer.dtype,
+        "count": layer.bands,
+        "height": rect.shape[0],
+        "width": rect.shape[1],
         "crs": str(grid.crs),
-        "transform": grid.affine,
-        "nodata": NODATA,
+        "transform": scaled(grid.affine, layer.scale, layer.scale),
+        "nodata": NODATA if layer.fill == NODATA else None,
         "tiled": True,
         "blockxsize": TILE_PX,
         "blockysize": TILE_PX,
@@ -110,7 +126,7 @@ def _draft_profile(grid: GeoBox) -> dict[str, Any]:
     }
 
 
-def _to_cog(draft: Path, cog: Path, *, mode: bool) -> None:
+def _to_cog(draft: Path, cog: Path, layer: Layer) -> None:
     rasterio.shutil.copy(
         draft,
         cog,
@@ -118,9 +134,10 @@ def _to_cog(draft: Path, cog: Path, *, mode: bool) -> None:
         blocksize=TILE_PX,
         compress="DEFLATE",
         level=6,
+        predictor="YES" if layer.name == PREVIEW else "NO",
         bigtiff="IF_SAFER",
         overviews="IGNORE_EXISTING",
-        overview_resampling="MODE" if mode else "NEAREST",
+        overview_resampling=_RESAMPLING.get(layer.name, "NEAREST"),
         sparse_ok=True,
         num_threads=2,
     )

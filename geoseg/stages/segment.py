@@ -1,4 +1,4 @@
-"""Stage `segment`: ortho -> classes.tif, confidence.tif."""
+"""Stage `segment`: ortho -> classes.tif, confidence.tif, preview.tif and, where the model gives them, offsets.tif."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard, Segmenter
 from geoseg.ortho import Ortho
 from geoseg.progress import bar
-from geoseg.results import CLASSES, CONFIDENCE, SUMMARY
+from geoseg.results import SUMMARY
 from geoseg.rundir import RunDirectory, Stage
 from geoseg.segment.blocks import BlockStore, CorruptBlockError, remove_folder
 from geoseg.segment.cluster import BlockJob, connect, predict_on
+from geoseg.segment.layers import Layer, network_layers
 from geoseg.segment.predict import PredictStats, predict, tiling_for
+from geoseg.segment.preview import preview_layer
 from geoseg.segment.stitch import stitch
 
 __all__ = ["load_segmenter", "segment_stage"]
@@ -75,9 +77,9 @@ def segment_stage(
         directory.record |= {"versions": _versions(), "inputs": parts, "config": to_dict(config)}
         stage.facts["warnings"] = [str(warning.message) for warning in caught]
         stage.facts["field"] = _field_facts(source, grid, field)
-        store = BlockStore(
-            directory / "blocks", (int(grid.shape[0]), int(grid.shape[1])), _block_px(card, config), parts
-        )
+        shape = int(grid.shape[0]), int(grid.shape[1])
+        layers = _layers(source, shape, card, config)
+        store = BlockStore(directory / "blocks", shape, _block_px(card, config), parts, layers)
         _predict_and_stitch(directory, stage, source, grid, field, segmenter, store, config)
     if not keep_blocks:
         store.remove()
@@ -94,8 +96,7 @@ def _predict_and_stitch(
     config: Config,
 ) -> None:
     tags = {"GEOSEG_MODEL": segmenter.card.name, "GEOSEG_KEY": store.key}
-    outputs = directory / CLASSES, directory / CONFIDENCE
-
+    outputs = {layer.name: directory / f"{layer.name}.tif" for layer in store.layers}
     pixel_ha = abs(grid.affine.determinant) / 1e4
 
     def predict_all() -> PredictStats:
@@ -104,7 +105,7 @@ def _predict_and_stitch(
                 backend = getattr(segmenter, "backend", None)  # None: not ours, so it travels itself
                 block_job = BlockJob(
                     source, grid, field, segmenter if backend is None else config.model, backend or "auto",
-                    config.segment, store.folder.resolve(), store.parts, store.block_px,
+                    config.segment, store.folder.resolve(), store.parts, store.block_px, store.layers,
                 )  # fmt: skip
                 with connect(config.cluster) as client:
                     return predict_on(client, block_job, progress.update)
@@ -122,25 +123,30 @@ def _predict_and_stitch(
     }
     stage.facts["loop"] = dataclasses.asdict(stats)
     stage.facts["ledger"] = dataclasses.asdict(ledger)
-    stage.outputs += outputs
+    stage.outputs += outputs.values()
     if ledger.failed:
         first = next(iter(ledger.failed.items()))
         raise IncompleteError(
-            f"{len(ledger.failed)} of {ledger.total} blocks failed and are nodata in {outputs[0]}; the first: "
+            f"{len(ledger.failed)} of {ledger.total} blocks failed and are nodata in {outputs['classes']}; the first: "
             f"{first[0]}: {first[1]}. Run the same command again to retry them"
         )
 
 
 def _stitch_again(
-    store: BlockStore, grid: GeoBox, outputs: tuple[Path, Path], tags: dict[str, str], predict_all: Callable[[], Any]
+    store: BlockStore, grid: GeoBox, outputs: dict[str, Path], tags: dict[str, str], predict_all: Callable[[], Any]
 ) -> dict[int, int]:
     """Stitch; where a block turns out to be damaged, predict what is missing and stitch anew."""
     for _ in range(ATTEMPTS - 1):
         try:
-            return stitch(store, grid, *outputs, tags)
+            return stitch(store, grid, outputs, tags)
         except CorruptBlockError:
             predict_all()
-    return stitch(store, grid, *outputs, tags)
+    return stitch(store, grid, outputs, tags)
+
+
+def _layers(source: Ortho, shape: tuple[int, int], card: ModelCard, config: Config) -> tuple[Layer, ...]:
+    dtype = "uint8" if source.dtype == "uint8" and source.value_max == 255 else "float32"
+    return *network_layers(card), preview_layer(shape, tiling_for(card, config.segment).write_px, dtype)
 
 
 def load_segmenter(config: Config) -> Segmenter:

@@ -27,14 +27,15 @@ def summarise(directory: RunDirectory) -> dict[str, Any]:
             for name, entry in first["classes"].items()
         },
         "model": directory.record["inputs"]["model"],
-        "warnings": [*first["warnings"], *([directory.record["picture"]] if "picture" in directory.record else [])],
+        "warnings": first["warnings"],
     }
     if vectors := directory.facts("vectorize"):
         summary["plants"] = vectors
     if rows := directory.facts("rows"):
         summary |= {"rows": rows["rows"], "stand": rows["stand"]}
     if totals := directory.facts("prescribe").get("totals"):
-        summary["prescription"] = totals | directory.facts("prescribe").get("heading", {})
+        facts = directory.facts("prescribe")
+        summary["prescription"] = totals | facts.get("heading", {}) | {"machine": facts.get("machine")}
     elif refused := directory.record.get("refused"):
         summary["prescription"] = {"refused": refused}
     write_json(directory / SUMMARY, summary)

@@ -1,0 +1,70 @@
+"""Files that appear whole or not at all, and what a full disk looks like."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geoseg.errors import RunError
+
+__all__ = ["full_disk", "remove_folder", "replace_file"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def replace_file(temporary: Path, destination: Path) -> None:
+    """Put a finished temporary file in the place of `destination`, durably and in one step."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, destination)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that nobody ever sees half of it: it loses its name first."""
+    if not folder.exists():
+        return
+    grave = folder.with_name(f".{folder.name}.tmp{uuid.uuid4().hex[:8]}")
+    os.replace(folder, grave)
+    shutil.rmtree(grave, ignore_errors=True)
+
+
+@contextmanager
+def full_disk(folder: Path, *also: type[Exception]) -> Iterator[None]:
+    """Turn the many ways in which a full disk shows itself into one message.
+
+    Args:
+        folder: Where is written.
+        also: Exceptions that mean here that something could not be written, whatever they say.
+
+    Raises:
+        RunError: If what happened inside was a full disk.
+    """
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        if not (isinstance(error, also) or _says_full(error)):
+            raise
+        where = folder.resolve()
+        free_mb = shutil.disk_usage(where).free >> 20
+        raise RunError(
+            f"the disk of {where} does not take what has to be written ({free_mb} MB free): "
+            f"{' '.join(str(error).split())}. Make room there (`geoseg check` says how much a run needs) and run the "
+            "same command again; finished blocks are kept"
+        ) from error
+
+
+def _says_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        if any(words in str(error).lower() for words in ("no space left", "disk is full", "file too large")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
