@@ -1,0 +1,205 @@
+"""Counts of right and wrong per block of ground, from one pass over labels and predictions.
+
+Every score of `geoseg.train.evaluate_scores` is a function of sums over blocks, so that a bootstrap over blocks only
+weighs them anew. A block is a square of ground; pixels of one block are not independent, blocks nearly are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from geoseg.legend import LEGEND, NODATA, SOIL
+from geoseg.train.evaluate_cells import CellPass
+from geoseg.train.evaluate_edges import edge_pixels, near
+from geoseg.train.evaluate_objects import Matches, ObjectPass, match_objects
+from geoseg.train.evaluate_settings import EvaluateConfig, Opened, Pair, Patch
+from geoseg.windows import Rect
+
+__all__ = ["Tables", "count_pair", "join_tables"]
+
+MAX_BLOCKS = 4096
+"""Most blocks of one raster; on larger ground the blocks grow."""
+_STRIP_PX = 2**21
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Counts per block, in order of place; K classes.
+
+    Attributes:
+        matrix: (B, K, K) pixels, rows are labels.
+        edges: (B, K, 4) predicted edge pixels near a labelled edge, predicted, labelled near predicted, labelled.
+        bins: (B, K, bins, 3) pixels, sum of confidence 0..1 and right pixels by predicted class and confidence.
+        near: (B, K, 3) plants found by centre, predicted in vain, and missed.
+        whole: (B, K, 4) the same by overlap of more than a half, and the sum of the overlaps found.
+        counts: (B, K, 2) labelled and predicted plants.
+        spray: (B, 9) as `geoseg.train.evaluate_cells.SPRAY` names them.
+        cells: (cells, 4) block, share of weed predicted, labelled weed m2, m2 seen.
+        where: Name of the pair and rectangle of each block.
+    """
+
+    matrix: np.ndarray
+    edges: np.ndarray
+    bins: np.ndarray
+    near: np.ndarray
+    whole: np.ndarray
+    counts: np.ndarray
+    spray: np.ndarray
+    cells: np.ndarray
+    where: tuple[tuple[Pair, Rect], ...]
+
+    def __len__(self) -> int:
+        """Number of blocks."""
+        return len(self.where)
+
+
+_PER_BLOCK = ("matrix", "edges", "bins", "near", "whole", "counts", "spray")
+
+
+def join_tables(tables: list[Tables]) -> Tables:
+    """Blocks of several pairs as one table."""
+    start = np.cumsum([0, *(len(one) for one in tables[:-1])])
+    cells = [one.cells + np.array([first, 0, 0, 0]) for one, first in zip(tables, start, strict=True)]
+    parts = {name: np.concatenate([getattr(one, name) for one in tables]) for name in _PER_BLOCK}
+    return Tables(**parts, cells=np.concatenate(cells), where=tuple(entry for one in tables for entry in one.where))
+
+
+def count_pair(pair: Pair, config: EvaluateConfig, part: Rect | None = None) -> Tables:
+    """Counts of one pair, strip by strip.
+
+    Args:
+        pair: Labels and prediction.
+        config: How scores are taken.
+        part: Only these pixels; None takes all.
+    """
+    rect = (part or Rect(0, 0, *pair.shape)).clip(pair.shape)
+    counts = _Counts(pair, config, rect)
+    with pair.open() as opened:
+        for strip in _strips(rect):
+            counts.add(opened, strip)
+    return counts.finish()
+
+
+def _strips(rect: Rect) -> Iterator[Rect]:
+    rows = max(64, _STRIP_PX // max(rect.shape[1], 1))
+    for row in range(rect.row0, rect.row1, rows):
+        yield Rect(row, rect.col0, min(row + rows, rect.row1), rect.col1)
+
+
+class _Counts:
+    """The counts of one pair while strips pass by; places are counted from the corner of `rect`."""
+
+    def __init__(self, pair: Pair, config: EvaluateConfig, rect: Rect) -> None:
+        self.pair, self.config, self.rect = pair, config, rect
+        side = config.block_m / pair.gsd_m
+        while math.ceil(rect.shape[0] / side) * math.ceil(rect.shape[1] / side) > MAX_BLOCKS:
+            side *= 2
+        self.side = side
+        self.lattice = max(1, math.ceil(rect.shape[0] / side)), max(1, math.ceil(rect.shape[1] / side))
+        self.size = self.lattice[0] * self.lattice[1]
+        classes = len(LEGEND)
+        self.matrix = np.zeros((self.size, classes, classes), np.int64)
+        self.edges = np.zeros((self.size, classes, 4), np.int64)
+        self.bins = np.zeros((self.size, classes, config.bins, 3))
+        self.objects = ObjectPass()
+        self.cells = CellPass(rect.shape, pair.gsd_m, config.spray)
+        self.reach = max(1.0, config.tolerance_m / pair.gsd_m)
+
+    def blocks(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """Block of each place (centre of a pixel at whole numbers)."""
+        row = np.minimum(((rows + 0.5) / self.side).astype(np.int64), self.lattice[0] - 1)
+        col = np.minimum(((cols + 0.5) / self.side).astype(np.int64), self.lattice[1] - 1)
+        return np.asarray(row * self.lattice[1] + col)
+
+    def add(self, opened: Opened, strip: Rect) -> None:
+        """Count the pixels of a strip."""
+        halo = math.ceil(self.reach) + 1
+        wide = Rect(
+            max(strip.row0 - halo, self.rect.row0), strip.col0, min(strip.row1 + halo, self.rect.row1), strip.col1
+        )
+        patch = opened.read(wide)
+        known = (patch.labels != NODATA) & (patch.classes != NODATA)
+        inner = slice(strip.row0 - wide.row0, strip.row1 - wide.row0)
+        row0 = strip.row0 - self.rect.row0
+        self._edges(patch, known, inner, row0)
+        labels, classes, seen = patch.labels[inner], patch.classes[inner], known[inner]
+        block = self.blocks(np.arange(len(labels))[:, None] + row0, np.arange(labels.shape[1])[None])
+        self._pixels(
+            labels[seen],
+            classes[seen],
+            block[seen],
+            None if patch.confidence is None else patch.confidence[inner][seen],
+        )
+        self.cells.add(row0, labels, classes, seen)
+        ids = [None if one is None else np.where(seen, one[inner], 0) for one in (patch.truth_ids, patch.found_ids)]
+        self.objects.add(row0, np.where(seen, labels, SOIL), np.where(seen, classes, SOIL), *ids)
+
+    def _pixels(self, labels: np.ndarray, classes: np.ndarray, block: np.ndarray, percent: np.ndarray | None) -> None:
+        size = len(LEGEND)
+        pairs = (block * size + labels) * size + classes
+        self.matrix += np.bincount(pairs, minlength=self.matrix.size).reshape(self.matrix.shape)
+        if percent is None:
+            return
+        bins = self.config.bins
+        level = np.minimum(percent.astype(np.int64) * bins // 100, bins - 1)
+        index = (block * size + classes) * bins + level
+        for nth, weights in enumerate((None, percent / 100, labels == classes)):
+            found = np.bincount(index, weights, self.bins[..., 0].size)
+            self.bins[..., nth] += found.reshape(self.bins.shape[:3])
+
+    def _edges(self, patch: Patch, known: np.ndarray, inner: slice, row0: int) -> None:
+        for code in range(len(LEGEND)):
+            found, truth = (edge_pixels(raster == code, known) for raster in (patch.classes, patch.labels))
+            for nth, (one, other) in enumerate(((found, truth), (truth, found))):
+                inside = one[(one[:, 0] >= inner.start) & (one[:, 0] < inner.stop)]
+                if not len(inside):
+                    continue
+                block = self.blocks(inside[:, 0] - inner.start + row0, inside[:, 1])
+                hit = near(inside, other, self.reach)
+                self.edges[:, code, 2 * nth] += np.bincount(block[hit], minlength=self.size)
+                self.edges[:, code, 2 * nth + 1] += np.bincount(block, minlength=self.size)
+
+    def finish(self) -> Tables:
+        """The table, without blocks in which nothing was seen."""
+        pixel_m2 = self.pair.gsd_m**2
+        truth, found, shared = self.objects.finish(self.config.min_object_m2 / pixel_m2)
+        by_centre, whole, counts = self._objects(match_objects(truth, found, shared, self.reach))
+        spray, cells = self.cells.finish(self.blocks, self.size)
+        kept = self.matrix.any(axis=(1, 2)) | spray.any(axis=1) | counts.any(axis=(1, 2))
+        cells[:, 0] = (np.cumsum(kept) - 1)[cells[:, 0].astype(np.int64)]
+        per_block = (self.matrix, self.edges, self.bins, by_centre, whole, counts, spray)
+        where = tuple((self.pair, self._place(int(block))) for block in np.flatnonzero(kept))
+        return Tables(*(one[kept] for one in per_block), cells=cells, where=where)
+
+    def _objects(self, matches: Matches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        by_centre = np.zeros((self.size, len(LEGEND), 3))
+        whole = np.zeros((self.size, len(LEGEND), 4))
+        counts = np.zeros((self.size, len(LEGEND), 2))
+        truth, found = matches.truth, matches.found
+        there, here = self.blocks(*truth.centre.T), self.blocks(*found.centre.T)
+        np.add.at(counts[..., 0], (there, truth.code), 1)
+        np.add.at(counts[..., 1], (here, found.code), 1)
+        for table, hit, other in (
+            (by_centre, matches.centre_truth, matches.centre_found),
+            (whole, matches.iou_truth > 0, matches.iou_found > 0),
+        ):
+            np.add.at(table[..., 0], (there, truth.code), hit)
+            np.add.at(table[..., 1], (here, found.code), ~other)
+            np.add.at(table[..., 2], (there, truth.code), ~hit)
+        np.add.at(whole[..., 3], (there, truth.code), matches.iou_truth)
+        return by_centre, whole, counts
+
+    def _place(self, block: int) -> Rect:
+        row, col = divmod(block, self.lattice[1])
+        corners = [math.ceil(value * self.side - 0.5) for value in (row, col, row + 1, col + 1)]
+        inside = Rect(*corners).clip(self.rect.shape)
+        return Rect(
+            inside.row0 + self.rect.row0,
+            inside.col0 + self.rect.col0,
+            inside.row1 + self.rect.row0,
+            inside.col1 + self.rect.col0,
+        )
