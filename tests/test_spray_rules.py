@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import PrescriptionError
-from geoseg.spray.rules import SprayConfig, buffer_reach, decide, dilate
+from geoseg.spray.morphology import buffer_reach, dilate
+from geoseg.spray.rules import Seen, SprayConfig, decide
 
 PIXEL = 1e-4
 
@@ -18,7 +19,7 @@ def decide_on(config, weed, valid=None, share=None):
     weed = np.asarray(weed)
     valid = np.full(weed.shape, 2500) if valid is None else np.asarray(valid)
     share = np.ones(weed.shape, np.float32) if share is None else np.asarray(share, np.float32)
-    return decide(config, weed, valid, share, PIXEL)
+    return decide(config, Seen(weed, valid, share, PIXEL))
 
 
 @settings(max_examples=60, deadline=None)

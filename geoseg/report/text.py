@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["card_lines", "finding_lines", "stand_lines", "summary_lines"]
+if TYPE_CHECKING:
+    from geoseg.spray.machine import Machine
+
+__all__ = ["card_lines", "finding_lines", "machine_lines", "stand_lines", "summary_lines"]
 
 _FILES = (
     ("prescription", "what goes on the stick, one folder per terminal"),
     ("field.gpkg", "boundary, plants, weed patches, prescription for QGIS"),
     ("classes.tif", "soil 0, crop 1, weed 2, nodata 255"),
     ("confidence.tif", "confidence of each pixel, percent"),
+    ("preview.tif", "the ortho in true colours, reduced"),
     ("quicklook.png", "the field at a glance"),
     ("summary.json", "these figures, for programs"),
 )
@@ -104,6 +108,20 @@ def card_lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  source      {text}" for text in card["attribution"])
 
 
+def machine_lines(name: str, machine: Machine, *, full: bool) -> Iterator[str]:
+    """A machine for people.
+
+    Args:
+        name: Its name.
+        machine: The machine.
+        full: Every value with how well it is known, instead of one line.
+    """
+    yield f"{name:<20}{machine.title}"
+    if full:
+        for key, note in machine.evidence.items():
+            yield f"  {key:<13} {getattr(machine, key)!s:<26} {note}"
+
+
 def _plant_lines(plants: Mapping[str, Any], valid_ha: float) -> Iterator[str]:
     crop, weeds = plants["plants"], plants["weeds"]
     per_m2 = crop["kept"] / (valid_ha * 1e4) if valid_ha else 0.0
@@ -135,6 +153,25 @@ def _prescription_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["weed_ha"]:
         reached = 1 - found["missed_weed_ha"] / found["weed_ha"]
         yield f"              reaches {reached:.1%} of the mapped weed area"
+    yield from _machine_lines(found)
+
+
+def _machine_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Heading, machine, product and tank, as far as a prescription knows them."""
+    if "heading_deg" in found:
+        others = "".join(f"; not taken: {other}" for other in found.get("heading_not_taken", ()))
+        yield f"heading       {found['heading_deg']:.2f}° from grid north, from: {found['heading_from']}{others}"
+    if found.get("machine"):
+        yield f"machine       {found['machine']}"
+    if found.get("product") is not None:
+        yield f"product       {found['product']:.2f} {found['product_unit']}"
+    if found.get("tank_fills") is not None:
+        yield (
+            f"tank          {found['tank_fills']} fills, the last with {found['last_fill_litres']:.0f} L; "
+            f"{found['residual_litres']:g} L stay in the machine"
+        )
+    if found.get("excluded_ha"):
+        yield f"never sprayed {_area(found['excluded_ha'])} of excluded ground"
 
 
 def _area(hectares: float) -> str:

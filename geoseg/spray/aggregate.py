@@ -43,12 +43,16 @@ class CellCounts:
         crop: (rows, cols) int32.
         valid: (rows, cols) int32, all pixels that are not nodata; soil is the rest.
         pixel_area_m2: Area of a pixel.
+        weed_plants: (rows, cols) int32, weed patches; None: not counted.
+        crop_plants: (rows, cols) int32; None: not counted.
     """
 
     weed: NDArray[np.int32]
     crop: NDArray[np.int32]
     valid: NDArray[np.int32]
     pixel_area_m2: float
+    weed_plants: NDArray[np.int32] | None = None
+    crop_plants: NDArray[np.int32] | None = None
 
 
 def aggregate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,14 @@ from shapely import MultiPolygon, Polygon
 
 from geoseg.errors import PrescriptionError
 from geoseg.spray.aggregate import CellCounts, aggregate, raster_geobox
-from geoseg.spray.grid import apply, field_share, heading_of, lattice, true_heading
-from geoseg.spray.rules import Decision, SprayConfig, decide
+from geoseg.spray.grid import apply, field_share, lattice, true_heading
+from geoseg.spray.ground import headland_cells, read_exclusions, touched_cells
+from geoseg.spray.heading import Heading, choose_heading
+from geoseg.spray.machine import Machine
+from geoseg.spray.plants import count_plants
+from geoseg.spray.rules import Decision, Seen, SprayConfig, decide
+from geoseg.spray.settings import resolved
+from geoseg.spray.totals import Totals, add_up
 from geoseg.spray.zones import partition
 
 if TYPE_CHECKING:
@@ -25,47 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Prescription", "Totals", "plan"]
 
 _CELLS_AT_ONCE = 200_000
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What a prescription adds up to. Areas are those of the polygons on the plane of the working CRS.
-
-    Attributes:
-        field_ha: Area of the field.
-        treated_ha: Area with a rate above 0.
-        weed_ha: Area of the weed pixels in the field: what was mapped.
-        litres: Spray liquid needed.
-        broadcast_litres: Liquid for the whole field at the full rate.
-        saved_percent: How much less that is, 0..100.
-        overspray_factor: Treated area per mapped weed area; None where no weed was mapped.
-        cells: Cells that lie in the field, wholly or partly.
-        triggered_cells: Cells with enough weed.
-        treated_cells: Cells sprayed.
-        unseen_cells: Cells that the camera did not see.
-        unseen_ha: Their area in the field, sprayed or not as the rule says.
-        dropped_spots: Spots under the minimum that were left out.
-        dropped_weed_ha: Weed area in their triggered cells.
-        missed_weed_ha: Mapped weed area that is not sprayed: below the threshold, or dropped.
-        zones: Number of polygons.
-    """
-
-    field_ha: float
-    treated_ha: float
-    weed_ha: float
-    litres: float
-    broadcast_litres: float
-    saved_percent: float
-    overspray_factor: float | None
-    cells: int
-    triggered_cells: int
-    treated_cells: int
-    unseen_cells: int
-    unseen_ha: float
-    dropped_spots: int
-    dropped_weed_ha: float
-    missed_weed_ha: float
-    zones: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +48,11 @@ class Prescription:
         share: (rows, cols) float32, share of each cell in the field.
         decision: What the rule said per cell.
         boundary: The field.
-        config: The machine and the rule.
+        config: The rule, with all that the machine fills in.
         totals: What it adds up to.
+        heading: Where the heading comes from.
+        machine: The machine; None: none was named.
+        excluded: (rows, cols) bool, cells that are never sprayed; None: there are none.
     """
 
     zones: gpd.GeoDataFrame
@@ -96,6 +65,9 @@ class Prescription:
     boundary: Polygon | MultiPolygon
     config: SprayConfig
     totals: Totals
+    heading: Heading
+    machine: Machine | None = None
+    excluded: NDArray[np.bool_] | None = None
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -104,7 +76,7 @@ class Prescription:
 
     def rate_grid(self) -> NDArray[np.float32]:
         """(rows, cols) rate of each cell in litres per hectare; NaN outside the field."""
-        rate = np.where(self.decision.treated, np.float32(self.config.rate_l_ha), np.float32(0))
+        rate = np.array(self.decision.rates, np.float32)[self.decision.level]
         return np.where(self.share > 0, rate, np.float32(np.nan))
 
     def cells(self, *, only_seen_or_treated: bool = True) -> Iterator[gpd.GeoDataFrame]:
@@ -118,7 +90,7 @@ class Prescription:
         """
         wanted = self.share > 0
         if only_seen_or_treated:
-            wanted &= self.decision.treated | (self.counts.weed > 0)
+            wanted &= (self.decision.level > 0) | (self.counts.weed > 0)
         index = np.flatnonzero(wanted)
         for start in range(0, index.size, _CELLS_AT_ONCE):
             yield self._cell_frame(index[start : start + _CELLS_AT_ONCE])
@@ -135,7 +107,7 @@ class Prescription:
         table: dict[str, Any] = {
             "row": row,
             "col": col,
-            "rate_l_ha": self.decision.treated[row, col] * self.config.rate_l_ha,
+            "rate_l_ha": np.array(self.decision.rates)[self.decision.level[row, col]],
             "weed_cover": self.counts.weed[row, col] / valid,
             "crop_cover": self.counts.crop[row, col] / valid,
             "seen": np.minimum(self.counts.valid[row, col] / cell_px, 1.0),
@@ -143,13 +115,22 @@ class Prescription:
         return gpd.GeoDataFrame(table, geometry=shapely.polygons(np.stack([x, y], -1)), crs=str(self.box.crs))
 
 
-def plan(classes: Path | str, boundary: Polygon | MultiPolygon, config: SprayConfig | None = None) -> Prescription:
+def plan(
+    classes: Path | str,
+    boundary: Polygon | MultiPolygon,
+    config: SprayConfig | None = None,
+    *,
+    package: Path | str | None = None,
+    rows_heading_deg: float | None = None,
+) -> Prescription:
     """The prescription for a field from its class raster.
 
     Args:
         classes: Class raster as `geoseg segment` writes it: soil 0, crop 1, weed 2, nodata 255, metric CRS.
         boundary: The field in the raster's CRS. What the raster does not cover of it is unseen.
         config: The machine and the rule; None: the defaults.
+        package: ``field.gpkg`` of the run, for plants per cell; None: none are counted.
+        rows_heading_deg: Heading of the crop rows from grid north, if they were found.
 
     Raises:
         PrescriptionError: If the raster, the boundary or the rule cannot be used, or the lattice would be too large.
@@ -159,28 +140,40 @@ def plan(classes: Path | str, boundary: Polygon | MultiPolygon, config: SprayCon
         >>> prescription.totals.saved_percent  # doctest: +SKIP
         71.3
     """
-    config = config or SprayConfig()
+    config, machine = resolved(config or SprayConfig())
     boundary = _usable(boundary)
     crs = raster_geobox(classes).crs
-    heading = heading_of(boundary) if config.heading_deg is None else config.heading_deg % 360
-    box = lattice(boundary, crs, config.cell_m, heading)
+    heading = choose_heading(config, crs, boundary, rows_heading_deg)
+    box = lattice(boundary, crs, config.cell_m, heading.degrees)
     counts = aggregate(classes, box, boundary)
+    if package is not None:
+        plants = count_plants(package, box, boundary)
+        counts = dataclasses.replace(counts, weed_plants=plants.weed, crop_plants=plants.crop)
     share, edge = field_share(boundary, box)
-    decision = decide(config, counts.weed, counts.valid, share, counts.pixel_area_m2)
-    level = decision.treated.astype(np.uint8) + np.uint8(1)
-    polygons, levels = partition(level, share, edge, box, boundary, split_holes=config.holes == "split")
-    zones = _frame(polygons, np.array([0.0, 0.0, config.rate_l_ha])[levels], box)
+    headland = headland_cells(boundary, box, share, config.headland_m) if config.headland_m > 0 else None
+    excluded = None
+    if config.exclusions is not None:
+        excluded = touched_cells(read_exclusions(config.exclusions, crs, config.exclusion_buffer_m), box)
+    seen = Seen(counts.weed, counts.valid, share, counts.pixel_area_m2, counts.weed_plants, headland, excluded)
+    decision = decide(config, seen)
+    polygons, levels = partition(
+        decision.level + np.uint8(1), share, edge, box, boundary, split_holes=config.holes == "split", firm=excluded
+    )
+    zones = _frame(polygons, np.array([0.0, *decision.rates])[levels], box)
     return Prescription(
         zones=zones,
         box=box,
-        heading_deg=heading,
-        true_heading_deg=true_heading(box, heading),
+        heading_deg=heading.degrees,
+        true_heading_deg=true_heading(box, heading.degrees),
         counts=counts,
         share=share,
         decision=decision,
         boundary=boundary,
         config=config,
-        totals=_totals(zones, boundary, config, counts, share, decision),
+        totals=add_up(zones, boundary, config, machine, counts, share, decision, excluded),
+        heading=heading,
+        machine=machine,
+        excluded=excluded,
     )
 
 
@@ -204,37 +197,4 @@ def _frame(polygons: NDArray[np.object_], rates: NDArray[np.float64], box: GeoBo
         {"zone": np.arange(1, len(polygons) + 1), "rate_l_ha": rates, "area_m2": shapely.area(polygons)},
         geometry=polygons,
         crs=str(box.crs),
-    )
-
-
-def _totals(
-    zones: gpd.GeoDataFrame,
-    boundary: Polygon | MultiPolygon,
-    config: SprayConfig,
-    counts: CellCounts,
-    share: NDArray[np.float32],
-    decision: Decision,
-) -> Totals:
-    cell_ha = config.cell_m[0] * config.cell_m[1] / 1e4
-    litres = float((zones["area_m2"] * zones["rate_l_ha"]).sum()) / 1e4
-    broadcast = boundary.area / 1e4 * config.rate_l_ha
-    treated = float(zones.loc[zones["rate_l_ha"] > 0, "area_m2"].sum()) / 1e4
-    weed = float(counts.weed.sum(dtype=np.int64)) * counts.pixel_area_m2 / 1e4
-    return Totals(
-        field_ha=boundary.area / 1e4,
-        treated_ha=treated,
-        weed_ha=weed,
-        litres=litres,
-        broadcast_litres=broadcast,
-        saved_percent=min(max(100 * (1 - litres / broadcast), 0.0), 100.0),
-        overspray_factor=treated / weed if weed else None,
-        cells=int(np.count_nonzero(share)),
-        triggered_cells=int(np.count_nonzero(decision.triggered)),
-        treated_cells=int(np.count_nonzero(decision.treated)),
-        unseen_cells=int(np.count_nonzero(decision.unseen)),
-        unseen_ha=float(share[decision.unseen].sum(dtype=np.float64)) * cell_ha,
-        dropped_spots=decision.dropped_spots,
-        dropped_weed_ha=decision.dropped_weed_px * counts.pixel_area_m2 / 1e4,
-        missed_weed_ha=int(counts.weed[~decision.treated].sum()) * counts.pixel_area_m2 / 1e4,
-        zones=len(zones),
     )

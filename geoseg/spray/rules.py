@@ -5,210 +5,198 @@ triggered cell is *treated*: the buffer covers the error of the machine's positi
 the machine can do are left out and counted. What the camera did not see is *unseen*, and by default it is sprayed:
 a hole in the picture must never become a gap in the field without anybody noticing.
 
-There is one dose, full or nothing. Reduced doses over weeds select for herbicide resistance (Neve and Powles, 2005,
-Heredity 95, 485), so no rule here lowers the rate with the cover.
+After that: headlands at the full rate, gaps that are too short for the valves, and last the ground that is never
+sprayed, which wins over everything.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import PrescriptionError
+from geoseg.spray.absorb import absorb_small
+from geoseg.spray.morphology import buffer_reach, close_gaps, dilate, small_spots
+from geoseg.spray.rates import MAX_RATE_L_HA, breaks_of, offered_rates
+from geoseg.spray.settings import SprayConfig
 
-__all__ = ["MAX_RATE_L_HA", "Decision", "SprayConfig", "buffer_reach", "decide", "dilate"]
-
-MAX_RATE_L_HA = 5000.0
-"""Highest rate taken as meant: five times the largest carrier volumes in use, and far inside every file's range."""
-
-
-@dataclass(frozen=True)
-class SprayConfig:
-    """How the field is sprayed. The YAML section ``spray``.
-
-    Attributes:
-        rate_l_ha: Full rate of the spray liquid, litres per hectare.
-        section_m: Width of a section (or of a nozzle's band), metres: the cell across the track.
-        length_m: Cell along the track, metres; None: the section width, but at least 0.5.
-        heading_deg: Driving direction, degrees clockwise from the grid north of the working CRS; None: along the
-            crop rows where most plants stand in rows of one direction, else along the longest side of the field.
-        threshold_cover: A cell triggers when weeds are at least this share of its valid pixels; 0: any weed pixel. The
-            default is one seedling of 2.5 cm in a cell of half a metre.
-        threshold_over_m2: In larger cells, the share of an area this large is enough, so that a wide section never
-            overlooks the weeds for which a narrow one would open; None: always the share of the whole cell.
-        buffer_m: Every cell nearer than this to a triggered cell is treated as well, metres. 0 adds nothing.
-        min_spot_m2: Treated spots smaller than this are dropped, square metres; after the buffer.
-        unseen: What happens to cells that the camera did not see: ``spray`` at the full rate or ``skip``.
-        min_seen: A cell without a trigger counts as unseen when less than this share of it has valid pixels.
-        holes: Whether zones ``keep`` their holes or are ``split`` into more zones without any, for old terminals.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    rate_l_ha: float = 200.0
-    section_m: float = 0.5
-    length_m: float | None = None
-    heading_deg: float | None = None
-    threshold_cover: float = 0.002
-    threshold_over_m2: float | None = 0.25
-    buffer_m: float = 0.5
-    min_spot_m2: float = 0.0
-    unseen: Literal["spray", "skip"] = "spray"
-    min_seen: float = 0.5
-    holes: Literal["keep", "split"] = "keep"
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
-
-        Raises:
-            PrescriptionError: With the field's name, its value and what is expected.
-        """
-        _within("rate_l_ha", self.rate_l_ha, 0, MAX_RATE_L_HA, "a rate in litres per hectare", open_low=True)
-        _within("section_m", self.section_m, 0.01, 100, "a section width in metres")
-        if self.length_m is not None:
-            _within("length_m", self.length_m, 0.01, 100, "a cell length in metres")
-        if self.heading_deg is not None:
-            _within("heading_deg", self.heading_deg, 0, 360, "degrees clockwise from grid north")
-        _within("threshold_cover", self.threshold_cover, 0, 1, "a share of the valid pixels; 0.01 is one percent")
-        if self.threshold_over_m2 is not None:
-            _within("threshold_over_m2", self.threshold_over_m2, 0, 1e4, "an area in square metres", open_low=True)
-        _within("buffer_m", self.buffer_m, 0, 100, "a distance in metres")
-        _within("min_spot_m2", self.min_spot_m2, 0, 1e4, "an area in square metres")
-        _within("min_seen", self.min_seen, 0, 1, "a share of the cell")
-        for name, words in (("unseen", ("spray", "skip")), ("holes", ("keep", "split"))):
-            if getattr(self, name) not in words:
-                raise PrescriptionError(f"spray.{name} is {getattr(self, name)!r}; expected {' or '.join(words)}")
-
-    @property
-    def cell_m(self) -> tuple[float, float]:
-        """(width across the track, length along it) of a cell in metres."""
-        return self.section_m, max(self.section_m, 0.5) if self.length_m is None else self.length_m
+__all__ = ["MAX_RATE_L_HA", "Decision", "Seen", "SprayConfig", "decide"]
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What the rule said, one value per cell.
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What is known of each cell.
 
     Attributes:
-        triggered: (rows, cols) bool, enough weed was seen.
-        treated: (rows, cols) bool, sprayed: triggered, buffer or unseen.
-        unseen: (rows, cols) bool, in the field but not seen, whether sprayed or not.
-        dropped_spots: Number of spots under the minimum that were left out.
-        dropped_weed_px: Weed pixels in them.
-    """
-
-    triggered: NDArray[np.bool_]
-    treated: NDArray[np.bool_]
-    unseen: NDArray[np.bool_]
-    dropped_spots: int
-    dropped_weed_px: int
-
-
-def decide(
-    config: SprayConfig,
-    weed: NDArray[Any],
-    valid: NDArray[Any],
-    share: NDArray[Any],
-    pixel_area_m2: float,
-) -> Decision:
-    """Which cells are treated.
-
-    Args:
-        config: The rule.
         weed: (rows, cols) weed pixels in the cell.
         valid: (rows, cols) valid pixels in the cell.
         share: (rows, cols) share of the cell that lies in the field, 0..1.
         pixel_area_m2: Area of a pixel.
+        weed_plants: (rows, cols) weed plants in the cell; None: not counted.
+        headland: (rows, cols) bool, cells with ground in the headland; None: there is none.
+        excluded: (rows, cols) bool, cells with ground that is never sprayed; None: there is none.
     """
-    width, length = config.cell_m
-    inside = share > 0
-    of_px = valid
-    if config.threshold_over_m2 is not None and width * length > config.threshold_over_m2 * (1 + 1e-9):
-        of_px = np.minimum(valid, config.threshold_over_m2 / pixel_area_m2)
-    triggered = (weed > 0) & (weed >= config.threshold_cover * of_px) & inside
-    treated = dilate(triggered, buffer_reach(config.buffer_m, width, length)) & inside
-    spots, lost = 0, 0
-    if config.min_spot_m2 > 0:
-        small, spots = _small_spots(treated, share * (width * length), config.min_spot_m2)
-        lost = int(weed[small & triggered].sum())
-        treated &= ~small
-    unseen = _unseen(config, valid, share, pixel_area_m2) & ~triggered
-    if config.unseen == "spray":
-        treated |= unseen
-    return Decision(triggered, treated, unseen, spots, lost)
+
+    weed: NDArray[Any]
+    valid: NDArray[Any]
+    share: NDArray[Any]
+    pixel_area_m2: float
+    weed_plants: NDArray[Any] | None = None
+    headland: NDArray[np.bool_] | None = None
+    excluded: NDArray[np.bool_] | None = None
 
 
-def buffer_reach(buffer_m: float, width_m: float, length_m: float) -> list[int]:
-    """How far the buffer reaches over a lattice: for each row offset 0, 1, 2, ... the largest column offset.
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What the rule said, one value per cell.
 
-    The cell at offset (i, j) meets the open Minkowski dilation of a cell with a disc of radius `buffer_m` exactly when
-    the gap between the two cells, ``hypot(max(|i|-1, 0) * width, max(|j|-1, 0) * length)``, is smaller than it.
-
-    Example:
-        >>> buffer_reach(0.5, 0.5, 0.5), buffer_reach(0.6, 0.5, 0.5), buffer_reach(0, 0.5, 0.5)
-        ([1, 1], [2, 2, 1], [0])
+    Attributes:
+        level: (rows, cols) uint8, the place of the cell's rate in `rates`.
+        rates: All rates that the rule offers, litres per hectare, ascending from 0.
+        triggered: (rows, cols) bool, enough weed was seen.
+        unseen: (rows, cols) bool, in the field but not seen, whether sprayed or not.
+        dropped_spots: Number of spots under the minimum that were left out.
+        dropped_weed_px: Weed pixels in them.
+        closed: (rows, cols) bool, gaps that were too short to leave; None: none were looked for.
+        breaks: Zones: lower limits of the classes but the first.
     """
-    radius = buffer_m - 1e-9  # a cell that only just touches the disc stays out whatever the rounding
-    if radius <= 0:
-        return [0]
-    reach = []
-    row = 0
-    while (gap := max(row - 1, 0) * length_m) < radius:
-        col = int(math.sqrt(radius**2 - gap**2) / width_m) + 2
-        while math.hypot(max(col - 1, 0) * width_m, gap) >= radius:
-            col -= 1
-        reach.append(col)
-        row += 1
-    return reach
+
+    level: NDArray[np.uint8]
+    rates: tuple[float, ...]
+    triggered: NDArray[np.bool_]
+    unseen: NDArray[np.bool_]
+    dropped_spots: int
+    dropped_weed_px: int
+    closed: NDArray[np.bool_] | None = None
+    breaks: tuple[float, ...] = ()
+
+    @property
+    def treated(self) -> NDArray[np.bool_]:
+        """(rows, cols) bool, sprayed: triggered, buffer, headland, gap or unseen."""
+        mask: NDArray[np.bool_] = self.level > 0
+        return mask
 
 
-def dilate(mask: NDArray[np.bool_], reach: list[int]) -> NDArray[np.bool_]:
-    """The mask grown by a symmetric shape.
+def decide(config: SprayConfig, seen: Seen) -> Decision:
+    """Which cells are treated, and at which rate.
 
     Args:
-        mask: (rows, cols) bool.
-        reach: Largest column offset for each row offset 0, 1, 2, ..., as `buffer_reach` gives it.
+        config: The rule.
+        seen: What is known of each cell.
+
+    Raises:
+        PrescriptionError: If the rule asks for weed plants and none were counted, or for classes that cannot be told
+            apart.
     """
-    from scipy.ndimage import maximum_filter1d
+    if seen.weed_plants is None and (config.threshold_plants_m2 is not None or config.rates.by == "plants"):
+        raise PrescriptionError("the rule goes by weed plants per m2, but none were counted; use weed cover instead")
+    rates = offered_rates(config.rates, config.rate_l_ha)
+    full = np.uint8(rates.index(config.rates.possible(config.rate_l_ha)))
+    inside = seen.share > 0
+    wanted, breaks = _wanted(config, seen, rates, inside)
+    triggered = wanted > 0
+    level = _buffered(config, wanted, inside)
+    width, length = config.cell_m
+    if config.rates.min_zone_m2 > 0:
+        area = seen.share * (width * length)
+        level = absorb_small(level, inside, area, config.cell_m, config.rates.min_zone_m2)
+    spots, lost = 0, 0
+    if config.min_spot_m2 > 0:
+        small, spots = small_spots(level > 0, seen.share * (width * length), config.min_spot_m2)
+        lost = int(seen.weed[small & triggered].sum())
+        level[small] = 0
+    unseen = _unseen(config, seen) & ~triggered
+    if config.unseen == "spray":
+        level[unseen] = full
+    if seen.headland is not None:
+        level[seen.headland & inside] = full
+    excluded = np.zeros_like(inside) if seen.excluded is None else seen.excluded
+    level[excluded] = 0
+    closed = None
+    if config.min_gap_m:
+        closed = close_gaps(level, excluded | ~inside, length, config.min_gap_m)
+    return Decision(level, rates, triggered, unseen, spots, lost, closed, breaks)
 
-    grown = np.zeros_like(mask)
-    wide: dict[int, NDArray[np.bool_]] = {}
-    for offset, columns in enumerate(reach[: mask.shape[0]]):
-        if columns not in wide:
-            wide = {columns: maximum_filter1d(mask.view(np.uint8), 2 * columns + 1, axis=1, mode="constant").view(bool)}
-        grown[offset:] |= wide[columns][: mask.shape[0] - offset]
-        grown[: mask.shape[0] - offset] |= wide[columns][offset:]
-    return grown
+
+def _wanted(
+    config: SprayConfig, seen: Seen, rates: tuple[float, ...], inside: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
+    """The level that each cell asks for by itself, and the breaks between classes of zones."""
+    breaks: tuple[float, ...] = ()
+    if config.rates.rule == "spot":
+        mask = _enough(seen.weed, config.threshold_cover, _of_px(config, seen))
+        if config.threshold_plants_m2 is not None and seen.weed_plants is not None:
+            of_m2 = _of_px(config, seen) * seen.pixel_area_m2
+            mask |= _enough(seen.weed_plants, config.threshold_plants_m2, of_m2)
+        return (mask & inside).astype(np.uint8), breaks
+    if config.rates.rule == "stepped":
+        limits = [value for value, _ in config.rates.steps]
+        value = _ratio(config, seen, _of_px(config, seen))
+        asked = (0.0, *config.rates.given_rates())
+    else:
+        value = _ratio(config, seen, seen.valid)
+        known = inside & (seen.valid > 0)
+        limits = breaks_of(config.rates, value[known], seen.share[known]).tolist()
+        breaks = tuple(limits)
+        asked = config.rates.given_rates()
+    levels = np.array([rates.index(config.rates.possible(rate)) for rate in asked], np.uint8)
+    level = levels[np.digitize(value, np.array(limits) - 1e-12)]
+    level[~inside | (seen.valid == 0)] = 0
+    return level, breaks
 
 
-def _small_spots(treated: NDArray[np.bool_], area_m2: NDArray[Any], minimum_m2: float) -> tuple[NDArray[np.bool_], int]:
-    """Cells of the spots under `minimum_m2`, and how many spots those are; cells that touch at a corner are one."""
-    from scipy.ndimage import label
+def _ratio(config: SprayConfig, seen: Seen, of_px: NDArray[Any]) -> NDArray[np.float64]:
+    """Weed cover, or weed plants per square metre, of every cell or of the square around it."""
+    amount = seen.weed if config.rates.by == "cover" or seen.weed_plants is None else seen.weed_plants
+    whole = of_px if config.rates.by == "cover" else of_px * seen.pixel_area_m2
+    if config.rates.rule == "zones" and config.rates.over_m > 0:
+        from scipy.ndimage import uniform_filter
 
-    labels, count = label(treated, structure=np.ones((3, 3)))
-    areas = np.bincount(labels.ravel(), weights=area_m2.ravel(), minlength=count + 1)
-    small = areas < minimum_m2 - 1e-9
-    small[0] = False
-    return small[labels], int(small.sum())
+        width, length = config.cell_m
+        size = [2 * round((config.rates.over_m / side - 1) / 2) + 1 for side in (length, width)]
+        size = [max(cells, 1) for cells in size]
+        amount, whole = (uniform_filter(each.astype(np.float64), size, mode="constant") for each in (amount, whole))
+        amount = np.where(amount > 1e-9, amount, 0.0)  # running sums leave dust where there is nothing
+    ratio: NDArray[np.float64] = np.divide(amount, whole, out=np.zeros(amount.shape), where=whole > 1e-9)
+    return ratio
 
 
-def _unseen(config: SprayConfig, valid: NDArray[Any], share: NDArray[Any], pixel_area_m2: float) -> NDArray[np.bool_]:
+def _enough(amount: NDArray[Any], threshold: float, whole: NDArray[Any]) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = (amount > 0) & (amount >= threshold * whole)
+    return mask
+
+
+def _of_px(config: SprayConfig, seen: Seen) -> NDArray[Any]:
+    """The pixels of which weeds are a share: those of the cell, but of no more than a bounded area."""
+    width, length = config.cell_m
+    if config.threshold_over_m2 is not None and width * length > config.threshold_over_m2 * (1 + 1e-9):
+        bounded: NDArray[Any] = np.minimum(seen.valid, config.threshold_over_m2 / seen.pixel_area_m2)
+        return bounded
+    return seen.valid
+
+
+def _buffered(config: SprayConfig, wanted: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Levels grown by the buffer, the higher over the lower."""
+    width, length = config.cell_m
+    reach = buffer_reach(0.5 if config.buffer_m is None else config.buffer_m, width, length)
+    level = np.zeros_like(wanted)
+    for value in np.unique(wanted):
+        if value > 0:
+            level[dilate(wanted >= value, reach) & inside] = value
+    return level
+
+
+def _unseen(config: SprayConfig, seen: Seen) -> NDArray[np.bool_]:
     """Cells with too few valid pixels for the part of them that lies in the field.
 
     A strip narrower than a pixel may hold no pixel centre although it was seen, so one pixel's width along two sides
     of the cell is not asked for.
     """
     width, length = config.cell_m
-    expected = share * (width * length) - math.sqrt(pixel_area_m2) * (width + length)
-    unseen: NDArray[np.bool_] = (valid == 0) | (valid * pixel_area_m2 < config.min_seen * expected)
+    expected = seen.share * (width * length) - math.sqrt(seen.pixel_area_m2) * (width + length)
+    unseen: NDArray[np.bool_] = (seen.valid == 0) | (seen.valid * seen.pixel_area_m2 < config.min_seen * expected)
     return unseen & (expected > 0)
-
-
-def _within(name: str, value: float, low: float, high: float, what: str, *, open_low: bool = False) -> None:
-    if not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
-        bounds = f"{'more than' if open_low else 'from'} {low:g} {'and at most' if open_low else 'to'} {high:g}"
-        raise PrescriptionError(f"spray.{name} is {value:g}; expected {what}, {bounds}")

@@ -38,6 +38,7 @@ def partition(
     boundary: Polygon | MultiPolygon,
     *,
     split_holes: bool = False,
+    firm: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.object_], NDArray[np.uint8]]:
     """The field cut into single-part polygons of one level each.
 
@@ -48,6 +49,7 @@ def partition(
         box: The lattice.
         boundary: The field, valid, in the CRS of `box`.
         split_holes: Cut polygons with holes along the lattice until none has any.
+        firm: (rows, cols) bool, cells that keep their level however little of them lies in the field.
 
     Returns:
         polygons: (n,) with holes where they have any, in the order of the lattice.
@@ -56,7 +58,8 @@ def partition(
     Raises:
         PrescriptionError: If the polygons do not add up to the field, which a boundary with errors can cause.
     """
-    padded = _extend(np.pad(level, 1), np.pad(share, 1))
+    whole = share >= SLIVER_SHARE if firm is None else (share >= SLIVER_SHARE) | (firm & (share > 0))
+    padded = _extend(np.pad(level, 1), np.pad(share, 1), np.pad(whole, 1))
     lines, near = _lines(padded, maximum_filter(np.pad(edge, 1), 3), box)
     shapely.prepare(boundary)
     faces, points = _faces(lines, near, boundary)
@@ -107,12 +110,12 @@ def _labelled(
     return faces[order], levels[order]
 
 
-def _extend(level: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _extend(level: NDArray[np.uint8], share: NDArray[np.float32], whole: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Levels with slivers made to follow their neighbours, and continued one cell beyond the field; 0 elsewhere.
 
     Lines between two levels so run on past the edge of the field and never end just short of it.
     """
-    full = np.where(share >= SLIVER_SHARE, level, 0).astype(np.uint8)
+    full = np.where(whole, level, 0).astype(np.uint8)
     result = np.where(full > 0, full, _highest_beside(full))
     result = np.where((result == 0) & (share > 0), level, result)
     return np.where(result > 0, result, _highest_beside(result)).astype(np.uint8)

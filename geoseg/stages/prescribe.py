@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 import shapely
 
@@ -15,7 +16,11 @@ from geoseg.results import CLASSES, FIELD, PRESCRIPTION
 from geoseg.rundir import RunDirectory
 from geoseg.segment.blocks import remove_folder
 
-__all__ = ["prescribe_stage"]
+if TYPE_CHECKING:
+    from geoseg.spray.prescription import Prescription
+    from geoseg.spray.settings import SprayConfig
+
+__all__ = ["plan_of", "prescribe_stage"]
 
 
 def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) -> None:
@@ -26,7 +31,7 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
     """
     from geoseg.export import check, write
     from geoseg.export.geopackage import replace_layer
-    from geoseg.spray.prescription import plan
+    from geoseg.spray.settings import file_hashes
 
     field = directory.facts("segment")["field"]
     if field["nominal"]:
@@ -39,6 +44,7 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
         "segment": directory.key("segment"),
         "rows": directory.key("rows"),
         "spray": to_dict(config.spray),
+        "spray_files": file_hashes(config.spray),
         "profiles": config.profiles,
     }
     with directory.stage("prescribe", parts) as stage:
@@ -46,9 +52,7 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
             return
         directory.supersede("prescribe")
         with bar("prescribe", 2 + len(config.profiles), "step") as progress:
-            boundary = shapely.from_wkt(field["boundary"])
-            heading, heading_from = _heading(directory, config)
-            prescription = plan(directory / CLASSES, boundary, dataclasses.replace(config.spray, heading_deg=heading))
+            prescription = plan_of(directory, config.spray)
             progress.update()
             checks = {}
             draft = directory / f".{PRESCRIPTION}.tmp"
@@ -64,18 +68,32 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
             progress.update()
         stage.facts |= {
             "totals": dataclasses.asdict(prescription.totals),
-            "heading": {"heading_deg": prescription.heading_deg, "heading_from": heading_from},
+            "heading": {
+                "heading_deg": prescription.heading_deg,
+                "heading_from": prescription.heading.source,
+                "heading_not_taken": list(prescription.heading.others),
+            },
+            "machine": prescription.machine and prescription.machine.title,
+            "spray": to_dict(config.spray),
             "checks": checks,
         }
         stage.outputs += [path for path in sorted((directory / PRESCRIPTION).rglob("*")) if path.is_file()]
         stage.outputs.append(directory / FIELD)
 
 
-def _heading(directory: RunDirectory, config: Config) -> tuple[float | None, str]:
-    """Driving direction for the prescription, None for the field's longest side, and where it comes from."""
-    if config.spray.heading_deg is not None:
-        return config.spray.heading_deg, "configuration"
+def plan_of(directory: RunDirectory, spray: SprayConfig) -> Prescription:
+    """The prescription of a run that holds classes, plants and rows.
+
+    Raises:
+        PrescriptionError: If the rule cannot be obeyed.
+    """
+    from geoseg.spray.prescription import plan
+
     rows = directory.facts("rows").get("rows", {})
-    if rows.get("confident"):
-        return rows["heading_deg"], "crop rows"
-    return None, "longest side of the field"
+    return plan(
+        directory / CLASSES,
+        shapely.from_wkt(directory.facts("segment")["field"]["boundary"]),
+        spray,
+        package=directory / FIELD,
+        rows_heading_deg=rows["heading_deg"] if rows.get("confident") else None,
+    )
