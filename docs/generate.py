@@ -19,6 +19,7 @@ from geoseg.export.columns import LAYERS
 from geoseg.export.profiles import profile_names, read_profile
 from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard
+from geoseg.spray.machine import machine_names, read_machine
 
 PAGES = Path(__file__).resolve().parent
 CARD = PAGES.parent / "geoseg" / "models" / "default" / "card.json"
@@ -63,18 +64,34 @@ def profiles() -> Iterator[str]:
 
 def config() -> Iterator[str]:
     """Every key of the configuration, with its default."""
-    rows: list[tuple[str, str, str]] = []
-    for field in dataclasses.fields(Config):
-        value = getattr(Config(), field.name)
+    yield from table(("key", "default", "meaning"), keys(Config(), ""))
+
+
+def keys(section: Any, prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Key, default and meaning of every field of a section and of the sections in it."""
+    notes = attributes(type(section))
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            notes = attributes(type(value))
-            rows += (
-                (f"`{field.name}.{key.name}`", shown(getattr(value, key.name)), notes[key.name])
-                for key in dataclasses.fields(value)
-            )
+            yield from keys(value, f"{prefix}{field.name}.")
         else:
-            rows.append((f"`{field.name}`", shown(value), attributes(Config)[field.name]))
-    yield from table(("key", "default", "meaning"), rows)
+            yield f"`{prefix}{field.name}`", shown(value), notes[field.name]
+
+
+def machines() -> Iterator[str]:
+    """The machines that come with geoseg, and how well each value is known."""
+    for name in machine_names():
+        machine = read_machine(name)
+        yield f"**`{name}`**: {machine.title}."
+        yield ""
+        rows = ((f"`{key}`", machine_value(getattr(machine, key)), note) for key, note in machine.evidence.items())
+        yield from table(("key", "value", "how well it is known"), rows)
+        yield ""
+
+
+def machine_value(value: Any) -> str:
+    """A value of a machine as its file has it."""
+    return ", ".join(f"{key}: {one:g}" for key, one in value.items()) if isinstance(value, dict) else f"{value:g}"
 
 
 def shown(value: Any) -> str:
@@ -133,6 +150,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "classes": classes,
     "config": config,
     "layers": layers,
+    "machines": machines,
     "profiles": profiles,
 }
 

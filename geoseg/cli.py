@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg import __version__
+from geoseg import __version__, cli_models, cli_spray
 from geoseg.errors import GeosegError, InputError
 
 if TYPE_CHECKING:
@@ -199,18 +199,21 @@ def vectorize(run_directory: Path, config: Config, as_json: bool) -> None:
 @main.command()
 @click.argument("run_directory", type=PATH)
 @_config_options
+@click.option("--machine", help="Name of a shipped machine, or a machine file; see `geoseg machines`.")
 @click.option("--heading", type=float, help="Driving direction, degrees clockwise from north.")
+@click.option("--ab-line", type=str, help="File with the AB line (GPKG, shapefile, GeoJSON, KML, TASKDATA.XML).")
+@click.option("--exclude", type=str, help="Polygon file of ground that is never sprayed.")
 @click.option("--rate", type=float, help="Full rate in litres per hectare.")
 @click.option("--section", type=float, help="Width of a section or nozzle in metres.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def prescribe(run_directory: Path, config: Config, as_json: bool, **machine: float | None) -> None:
+def prescribe(run_directory: Path, config: Config, as_json: bool, **machine: float | str | None) -> None:
     """The prescription of RUN_DIRECTORY, with another machine or rule than the first time if you like."""
     from dataclasses import replace
 
     from geoseg import job
 
-    names = {"heading": "heading_deg", "rate": "rate_l_ha", "section": "section_m"}
-    changes: dict[str, Any] = {names[key]: value for key, value in machine.items() if value is not None}
+    names = {"heading": "heading_deg", "rate": "rate_l_ha", "section": "section_m", "exclude": "exclusions"}
+    changes: dict[str, Any] = {names.get(key, key): value for key, value in machine.items() if value is not None}
     config = replace(config, spray=replace(config.spray, **changes))
     _print_run(job.prescribe(run_directory, config=config), as_json)
 
@@ -338,35 +341,9 @@ def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, **
             click.echo(f"{write_any(opened, out, ortho, tile_px)} labels in {out}")
 
 
-@main.command()
-@click.argument("classes", type=PATH)
-@click.argument("labels", type=PATH)
-@click.option("--cols", nargs=2, type=int, metavar="FIRST END", help="Only these columns, counted from 0.")
-@click.option("--rows", nargs=2, type=int, metavar="FIRST END", help="Only these rows, counted from 0.")
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
-def evaluate(
-    classes: Path, labels: Path, cols: tuple[int, int] | None, rows: tuple[int, int] | None, as_json: bool
-) -> None:
-    """Scores of the class raster CLASSES against the label raster LABELS on the same grid."""
-    from geoseg.train.evaluate import evaluate_raster
-    from geoseg.windows import Rect
-
-    whole = (0, 2**62)
-    (row0, row1), (col0, col1) = rows or whole, cols or whole
-    found = evaluate_raster(classes, labels, Rect(row0, col0, row1, col1))
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else "\n".join(found.lines()))
-
-
-@main.command()
-@click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
-def models(name: str | None, as_json: bool) -> None:
-    """The models that come with geoseg, or the card of the model NAME."""
-    from geoseg.models.card import read_card, shipped_models
-    from geoseg.report.text import card_lines
-
-    cards = [card.model_dump(mode="json") for card in ([read_card(name)] if name else shipped_models())]
-    click.echo(json.dumps(cards, indent=2) if as_json else "\n\n".join("\n".join(card_lines(card)) for card in cards))
+main.add_command(cli_spray.machines)
+main.add_command(cli_models.evaluate)
+main.add_command(cli_models.models)
 
 
 @main.command()
