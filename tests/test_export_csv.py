@@ -22,7 +22,7 @@ def prescription(tmp_path_factory):
 
 @pytest.fixture
 def written(prescription, tmp_path):
-    return export.write(prescription, tmp_path, "csv")[0]
+    return export.write(prescription, tmp_path, "csv").files[0]
 
 
 def test_rows_are_the_zones_with_their_rates(written, prescription):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -13,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geoseg import export
-from geoseg.errors import CheckError, PrescriptionError
-from geoseg.export import isoxml_reader, isoxml_tree
+from geoseg.errors import CheckError, GeosegWarning, PrescriptionError
+from geoseg.export import isoxml_reader, safexml
 from geoseg.export.rategrid import sample
 from geoseg.export.shapefile import to_lonlat
 from geoseg.spray import SprayConfig
@@ -130,22 +131,21 @@ def test_names_and_numbers_are_ascii_and_the_same_every_time(whole, prescription
 
 def test_files_of_another_kind_do_not_stay_behind(prescription, tmp_path):
     export.write(prescription, tmp_path, "isoxml")
-    files = export.write(prescription, tmp_path, "isoxml_zones")
+    files = export.write(prescription, tmp_path, "isoxml_zones").files
     assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == ["README.txt", "TASKDATA.XML"]
     assert [file.name for file in files] == ["TASKDATA.XML", "README.txt"]
 
 
-def test_too_many_cells_make_a_coarser_grid_that_loses_nothing(prescription, tmp_path, monkeypatch):
-    import dataclasses
-
+def test_too_many_cells_make_a_coarser_grid_that_loses_nothing(prescription, tmp_path):
     terminal = export.read_profile("isoxml")
     few = dataclasses.replace(terminal.limits["cells"], value=1500)
     coarse = dataclasses.replace(terminal, limits=terminal.limits | {"cells": few})
-    monkeypatch.setattr(export, "read_profile", lambda _: coarse)
-    export.write(prescription, tmp_path, "isoxml")
-    facts = one(export.check(tmp_path, prescription)).facts
+    with pytest.warns(GeosegWarning, match="at most 1,500 cells"):
+        written = export.write(prescription, tmp_path, coarse)
+    facts = one(export.check(tmp_path, prescription, profile=coarse)).facts
     assert 900 < facts["grid_rows"] * facts["grid_columns"] <= 1500
-    assert facts["under_treated_m2"] == 0
+    assert facts["under_treated_m2"] == written.loss.under_treated_m2 == 0
+    assert facts["over_treated_m2"] == written.loss.over_treated_m2 > 20
     assert facts["litres_difference_percent"] > 25
     assert "THE GRID IS COARSER THAN THE MACHINE'S CELLS" in (tmp_path / "README.txt").read_text()
     with pytest.raises(PrescriptionError, match="at most 3 cells"):
@@ -343,7 +343,7 @@ def test_depth_and_size_are_bounded(tmp_path, monkeypatch):
     path = tmp_path / "TASKDATA.XML"
     path.write_text("<A>" * 100_000)
     assert export.check(path, strict=False).codes == ("xml-depth",)
-    monkeypatch.setattr(isoxml_tree, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(safexml, "_MOST_BYTES", 1000)
     assert export.check(path, strict=False).codes == ("xml-size",)
 
 

@@ -190,17 +190,6 @@ def test_a_rate_that_the_column_would_change_is_refused(prescription, tmp_path):
             export.write(dataclasses.replace(prescription, zones=zones), tmp_path)
 
 
-@pytest.mark.parametrize("limit", ["polygons", "rates"])
-def test_a_limit_of_the_profile_is_refused_with_what_to_do(prescription, tmp_path, monkeypatch, limit):
-    profile = export.read_profile("generic")
-    tight = dataclasses.replace(
-        profile, limits=profile.limits | {limit: dataclasses.replace(profile.limits[limit], value=1)}
-    )
-    monkeypatch.setattr(export, "read_profile", lambda name: tight)
-    with pytest.raises(PrescriptionError, match=f"{limit}; .* takes 1; use wider sections"):
-        export.write(prescription, tmp_path)
-
-
 def test_the_area_on_the_plane_against_the_ellipsoid(written, prescription):
     ground = sum(
         abs(Geod(ellps="WGS84").geometry_area_perimeter(p)[0]) for p in pyogrio.read_dataframe(written).geometry
@@ -208,37 +197,3 @@ def test_the_area_on_the_plane_against_the_ellipsoid(written, prescription):
     plane = prescription.totals.field_ha * 1e4
     assert plane / ground - 1 == pytest.approx(0.9996**2 * (1 + ((EAST - 5e5) / 6.38e6) ** 2) - 1, abs=2e-5)
     assert NORTH > 0
-
-
-def test_every_limit_of_every_profile_has_its_evidence():
-    for name in export.profile_names():
-        profile = export.read_profile(name)
-        assert profile.steps
-        assert all(limit.evidence in "VDCPTI" and limit.source for limit in profile.limits.values())
-        assert all(column.name.isascii() and len(column.name) <= 10 for column in profile.columns)
-
-
-MAIN_FILE = {"csv": "SPRAY.csv", "geojson": "SPRAY.geojson", "zip": "SPRAY.zip", "isoxml": "TASKDATA.XML"}
-FOLDERS = [name for name in export.profile_names() if export.read_profile(name).format != "dji"]  # which has two kinds
-
-
-@pytest.mark.parametrize("name", FOLDERS)
-def test_every_profile_writes_what_reads_back(prescription, tmp_path, name):
-    profile = export.read_profile(name)
-    files = export.write(prescription, tmp_path, name)
-    assert files[-1] == tmp_path / "README.txt"
-    report = export.check(tmp_path, prescription)
-    assert report.ok
-    assert sorted(file.path for file in report.files) == sorted(
-        f"{place}/{MAIN_FILE.get(profile.format, 'SPRAY.shp')}".lstrip("/") for place in profile.folders
-    )
-    assert {path.parent.relative_to(tmp_path).as_posix() for path in files[:-1]} == {p or "." for p in profile.folders}
-
-
-def test_a_limit_of_bytes_is_refused(prescription, tmp_path, monkeypatch):
-    profile = export.read_profile("seedhawk")
-    tight = dataclasses.replace(profile, limits={"bytes": dataclasses.replace(profile.limits["bytes"], value=1000)})
-    monkeypatch.setattr(export, "read_profile", lambda name: tight)
-    with pytest.raises(PrescriptionError, match=r"bytes; .* takes 1,000; use wider sections"):
-        export.write(prescription, tmp_path, "seedhawk")
-    assert not list(tmp_path.iterdir())

@@ -32,7 +32,7 @@ def codes(path, prescription):
 def test_the_zip_is_flat_whole_and_the_same_every_time(written, prescription, tmp_path):
     with zipfile.ZipFile(written) as archive:
         assert archive.testzip() is None
-        assert archive.namelist() == [f"SPRAY{part}" for part in (".shp", ".shx", ".dbf", ".prj", ".cpg")]
+        assert archive.namelist() == [f"SPRAY{part}" for part in (".dbf", ".shx", ".prj", ".cpg", ".shp")]
     before = written.read_bytes()
     export.write(prescription, tmp_path, "cloud")
     assert written.read_bytes() == before
@@ -79,6 +79,6 @@ def test_folders_in_a_zip_are_worth_knowing(written, prescription, tmp_path):
     nested = tmp_path / "nested.zip"
     with zipfile.ZipFile(written) as source, zipfile.ZipFile(nested, "w") as archive:
         for name in source.namelist():
-            archive.writestr(f"Rx/{name}", source.read(name))
+            archive.writestr(f"maps/{name}", source.read(name))
     (report,) = export.check(nested, prescription).files
     assert [finding.code for finding in report.findings] == ["zip-folders"]

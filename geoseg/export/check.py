@@ -1,38 +1,31 @@
-"""Read a prescription back and say whether it is what was planned. Knows which reader takes which file."""
+"""Read a prescription back and say whether it is what was planned, and whether a terminal takes it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.errors import CheckError, PrescriptionError
 from geoseg.export.compare import compare
 from geoseg.export.compare_grid import compare_grid
-from geoseg.export.csvtable import read_csv
-from geoseg.export.dji_reader import compare_outline, is_outline, read_dji, read_outline
-from geoseg.export.geojson import read_geojson
-from geoseg.export.isoxml_reader import read_isoxml
+from geoseg.export.detect import detect
+from geoseg.export.limits import check_limits
+from geoseg.export.outline import compare_outline, is_outline
+from geoseg.export.profiles import Profile, read_profile
 from geoseg.export.readback import Finding, Readback
-from geoseg.export.shapefile_reader import read_shapefile
-from geoseg.export.zipped import read_zip
+from geoseg.export.readers import KINDS, is_prescription, read
+from geoseg.export.zipped import unpack
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from geoseg.spray.prescription import Prescription
+    from geoseg.export.planned import Planned
 
-__all__ = ["CheckReport", "FileReport", "check", "is_prescription", "read"]
-
-_READERS: dict[str, Callable[[Path, str | None], Readback]] = {
-    ".shp": read_shapefile,
-    ".csv": read_csv,
-    ".geojson": read_geojson,
-    ".tif": lambda path, _: read_dji(path),
-    ".zip": read_zip,
-}
-_TASKDATA = "taskdata.xml"
+__all__ = ["CheckReport", "FileReport", "check"]
 
 
 @dataclass(frozen=True)
@@ -44,12 +37,16 @@ class FileReport:
         format: Its format.
         facts: What it holds, by name.
         findings: What is not as it should be.
+        profile: Terminal whose limits were looked at; None where it is not known.
+        limits: What it takes and what there is, by name of the limit.
     """
 
     path: str
     format: str
     facts: dict[str, Any]
     findings: tuple[Finding, ...]
+    profile: str | None = None
+    limits: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,8 @@ class CheckReport:
                 {
                     "path": file.path,
                     "format": file.format,
+                    "profile": file.profile,
+                    "limits": file.limits,
                     "facts": file.facts,
                     "findings": [vars(finding) for finding in file.findings],
                 }
@@ -101,96 +100,112 @@ class CheckReport:
         """The report for people, line by line."""
         for file in self.files:
             yield f"{file.path} ({file.format})"
+            yield f"  {'profile':<32} {file.profile or 'not known'}"
+            for name, limit in file.limits.items():
+                yield f"  {f'limit of {name}':<32} {limit['found']:,.10g} of {limit['most']:,} [{limit['evidence']}]"
             for name, value in file.facts.items():
                 yield f"  {name:<32} {_plain(value)}"
             for finding in file.findings:
                 yield f"  {finding.severity.upper()} {finding.code}: {finding.message}"
-        yield "OK: the files read back as planned" if self.ok else f"{len(self.errors)} errors"
+        warnings = sum(finding.severity == "warning" for file in self.files for finding in file.findings)
+        yield f"{'OK' if self.ok else 'NOT OK'}: {len(self.errors)} errors, {warnings} warnings"
 
 
 def check(
     path: Path | str,
-    prescription: Prescription | None = None,
+    prescription: Planned | None = None,
     boundary: gpd.GeoSeries | None = None,
     *,
     rate_column: str | None = None,
     strict: bool = True,
+    profile: Profile | str | None = None,
 ) -> CheckReport:
-    """Read prescription files back and compare them with the plan, as far as one is given.
+    """Read prescription files back and compare them with the plan and a terminal's limits, as far as they are given.
 
     Args:
-        path: A ``.shp``, ``.csv``, ``.geojson``, ``.tif``, ``.zip`` or ``TASKDATA.XML`` file, or a folder in which all
-            are looked for.
-        prescription: The plan. Without it only the file itself is looked at.
+        path: A file of a prescription, a zip, or a folder in which all are looked for.
+        prescription: The plan, as `geoseg.export.write` returns it. Without it only the file itself is looked at.
         boundary: The field with its CRS, where there is no plan.
         rate_column: Column with the rates; None: found by its name.
         strict: Raise if anything is wrong; otherwise the report says so.
+        profile: The terminal, or its name; None: as README.txt says, or guessed, and then limits are only warnings.
 
     Raises:
         PrescriptionError: If there is nothing to check.
         CheckError: If `strict` and a file is not as planned or unfit; the message names every fault.
     """
     path = Path(path)
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in files if is_prescription(file)]
+    terminal = read_profile(profile) if isinstance(profile, str) else profile
+    inside = path.is_dir()
+    files = [file for file in sorted(path.rglob("*")) if _counts(file)] if inside else [path] if path.is_file() else []
     if not files:
-        kinds = " or ".join((*_READERS, _TASKDATA.upper()))
-        raise PrescriptionError(f"no prescription at {path}; expected a {kinds} file or a folder that holds one")
+        raise PrescriptionError(f"no prescription at {path}; expected {', '.join(KINDS)} or a folder that holds one")
     reports = []
-    for file in files:
-        found = read(file, rate_column)
-        if is_outline(file):
-            compare_outline(found, prescription)
-            reports.append(_report(file.relative_to(path) if path.is_dir() else Path(file.name), found))
-            continue
-        compare(found, prescription, boundary)
-        compare_grid(found, prescription, boundary)
-        if prescription is not None and found.grid is None and found.rates is None and not _has_errors(found):
-            found.error("no-rate", "there are no rates in l/ha to compare with the plan")
-        reports.append(_report(file.relative_to(path) if path.is_dir() else Path(file.name), found))
+    with ExitStack() as stack:
+        for file in files:
+            label = file.relative_to(path) if inside else Path(file.name)
+            if file.suffix.lower() == ".zip":
+                found = _read_zip(file, rate_column, Path(stack.enter_context(TemporaryDirectory())))
+            else:
+                found = [(Path(), file, read(file, rate_column))]
+            for within, source, one in found:
+                top = path if inside else path.parent
+                reports.append(_report(label / within, source, one, _Against(prescription, boundary, terminal, top)))
     report = CheckReport(tuple(reports))
     if strict and not report.ok:
         raise CheckError(f"{path} does not read back as planned: {'; '.join(report.errors)}")
     return report
 
 
-def read(path: Path, rate_column: str | None = None) -> Readback:
-    """What a prescription file holds, with its faults as findings.
+@dataclass(frozen=True)
+class _Against:
+    """What a file is compared with."""
 
-    Args:
-        path: A file of a kind that is known.
-        rate_column: Column with the rates; None: found by its name.
-
-    Raises:
-        PrescriptionError: If the kind of file is not known.
-    """
-    reader = _reader(path)
-    if reader is None:
-        raise PrescriptionError(f"{path.name} is no prescription; expected {', '.join((*_READERS, _TASKDATA.upper()))}")
-    return reader(path, rate_column)
+    prescription: Planned | None
+    boundary: gpd.GeoSeries | None
+    profile: Profile | None
+    top: Path
 
 
-def is_prescription(path: Path) -> bool:
-    """Whether a file is one that `read` knows."""
-    return path.is_file() and _reader(path) is not None
+def _counts(path: Path) -> bool:
+    return path.is_file() and (path.suffix.lower() == ".zip" or is_prescription(path))
 
 
-def _reader(path: Path) -> Callable[[Path, str | None], Readback] | None:
-    if path.suffix.lower() == ".shp" and is_outline(path):
-        return lambda file, _: read_outline(file)
-    if path.suffix.lower() == ".tif" and not (path.parent.name.lower() == "rx" or path.with_suffix(".tfw").is_file()):
-        return None  # any other raster, such as the class map
-    if path.name.lower() == _TASKDATA:
-        return lambda file, _: read_isoxml(file)  # rates have a dictionary number, no column
-    return _READERS.get(path.suffix.lower())
+def _read_zip(path: Path, rate_column: str | None, folder: Path) -> list[tuple[Path, Path, Readback]]:
+    """Each prescription in a zip: its name in it, where it was unpacked, and what it holds."""
+    refused = unpack(path, folder)
+    files = [file for file in sorted(folder.rglob("*")) if is_prescription(file)]
+    if not files and not refused.findings:
+        refused.error("zip-content", f"the zip holds no prescription; expected {', '.join(KINDS)} in it")
+    if refused.findings:
+        return [(Path(), path, refused)]
+    found = []
+    for file in files:
+        one, within = read(file, rate_column), file.relative_to(folder)
+        if one.format == "shapefile" and within.parent.name not in ("", "Rx"):
+            one.warn("zip-folders", f"{within.name} lies in the folder {within.parent}; most clouds want none")
+        one.format += " in a zip"
+        found.append((within, file, one))
+    return found
 
 
-def _has_errors(found: Readback) -> bool:
-    return any(finding.severity == "error" for finding in found.findings)
-
-
-def _report(path: Path, found: Readback) -> FileReport:
-    return FileReport(path.as_posix(), found.format, found.facts, tuple(found.findings))
+def _report(label: Path, source: Path, found: Readback, against: _Against) -> FileReport:
+    plan = against.prescription
+    if is_outline(source):
+        compare_outline(found, plan)
+    else:
+        compare(found, plan, against.boundary)
+        compare_grid(found, plan, against.boundary)
+        errors = any(finding.severity == "error" for finding in found.findings)
+        if plan is not None and found.grid is None and found.rates is None and not errors:
+            found.error("no-rate", "there are no rates in l/ha to compare with the plan")
+    profile, sure = (against.profile, True) if against.profile else detect(found, source, against.top)
+    limits = {}
+    if profile is not None and not is_outline(source):
+        severity: Literal["error", "warning"] = "error" if sure else "warning"
+        limits = check_limits(found, source, profile, severity)
+    name = profile.name if profile else None
+    return FileReport(label.as_posix(), found.format, found.facts, tuple(found.findings), name, limits)
 
 
 def _plain(value: Any) -> str:

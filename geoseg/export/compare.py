@@ -19,16 +19,17 @@ from geoseg.export.readback import Readback
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from geoseg.spray.prescription import Prescription
+    from geoseg.export.planned import Planned
 
 __all__ = ["TOLERANCE_PERCENT", "compare"]
 
 TOLERANCE_PERCENT = 0.1
 """Largest difference of area or litres between the file and the plan."""
 _SHIFT_M = 0.001
+_SAME_RATE = 0.005 + 1e-9
 
 
-def compare(found: Readback, prescription: Prescription | None, boundary: gpd.GeoSeries | None) -> None:
+def compare(found: Readback, prescription: Planned | None, boundary: gpd.GeoSeries | None) -> None:
     """Add geometry, rates and totals to the facts, and what differs to the findings.
 
     Args:
@@ -53,7 +54,9 @@ def compare(found: Readback, prescription: Prescription | None, boundary: gpd.Ge
     _check_geometry(found, polygons[keep], field)
     if found.rates is not None:
         _totals(found, shapely.area(polygons[keep]), found.rates[keep], prescription)
-        if prescription is not None:
+        if prescription is not None and found.merged:
+            _compare_merged(found, polygons, prescription)
+        elif prescription is not None:
             _compare_zones(found, polygons, prescription)
 
 
@@ -66,7 +69,7 @@ def _check_crs(found: Readback) -> None:
     except ProjError as error:
         found.error("crs", f"the CRS cannot be understood: {error}")
         found.crs = None
-    if found.crs is not None and not CRS(found.crs).equals(CRS(4326), ignore_axis_order=True):
+    if found.crs is not None and not found.any_crs and not CRS(found.crs).equals(CRS(4326), ignore_axis_order=True):
         found.error("crs", f"the CRS is {CRS(found.crs).name}; expected WGS 84 longitude and latitude (EPSG:4326)")
     west, south, east, north = shapely.total_bounds(found.polygons)
     inside = -180 <= west <= east <= 180 and -90 <= south <= north <= 90
@@ -74,7 +77,7 @@ def _check_crs(found: Readback) -> None:
         found.error("not-degrees", f"coordinates up to {max(abs(east), abs(north)):g} are not degrees")
 
 
-def _metric_crs(found: Readback, prescription: Prescription | None, boundary: gpd.GeoSeries | None) -> Any:
+def _metric_crs(found: Readback, prescription: Planned | None, boundary: gpd.GeoSeries | None) -> Any:
     from pyproj import CRS
 
     if prescription is not None:
@@ -144,7 +147,7 @@ def _repaired(found: Readback, polygons: NDArray[Any], invalid: NDArray[np.bool_
     return repaired
 
 
-def _totals(found: Readback, areas: NDArray[Any], rates: NDArray[Any], prescription: Prescription | None) -> None:
+def _totals(found: Readback, areas: NDArray[Any], rates: NDArray[Any], prescription: Planned | None) -> None:
     known = ~np.isnan(rates)
     litres = float((areas * np.where(known, rates, 0)).sum()) / 1e4
     treated = float(areas[known & (rates > 0)].sum()) / 1e4
@@ -169,7 +172,7 @@ def _totals(found: Readback, areas: NDArray[Any], rates: NDArray[Any], prescript
             )
 
 
-def _compare_zones(found: Readback, polygons: NDArray[Any], prescription: Prescription) -> None:
+def _compare_zones(found: Readback, polygons: NDArray[Any], prescription: Planned) -> None:
     """Zone by zone: each there once, with its rate and its shape."""
     zones = prescription.zones
     numbers = found.zones if found.zones is not None else np.arange(1, len(polygons) + 1)
@@ -182,7 +185,7 @@ def _compare_zones(found: Readback, polygons: NDArray[Any], prescription: Prescr
         return
     planned_rates = zones["rate_l_ha"].to_numpy()[in_plan]
     rates = found.rates[in_file] if found.rates is not None else planned_rates
-    wrong = np.flatnonzero(~(np.abs(rates - planned_rates) <= 0.005 + 1e-9))
+    wrong = np.flatnonzero(~(np.abs(rates - planned_rates) <= _SAME_RATE))
     if wrong.size:
         first = wrong[0]
         found.error(
@@ -197,6 +200,18 @@ def _compare_zones(found: Readback, polygons: NDArray[Any], prescription: Prescr
             f"{moved.size} polygons differ from the plan by more than a millimetre; the first: zone "
             f"{planned[in_plan[moved[0]]]}",
         )
+
+
+def _compare_merged(found: Readback, polygons: NDArray[Any], prescription: Planned) -> None:
+    """Rate by rate: the same ground."""
+    zones, rates = prescription.zones, found.rates if found.rates is not None else np.zeros(len(polygons))
+    planned_rates, shapes = zones["rate_l_ha"].to_numpy(np.float64), np.asarray(zones.geometry.values)
+    for rate in np.unique(np.concatenate([rates[~np.isnan(rates)], planned_rates])).tolist():
+        here: Any = shapely.union_all(shapely.make_valid(polygons[np.abs(rates - rate) <= _SAME_RATE]))
+        planned: Any = shapely.union_all(shapes[np.abs(planned_rates - rate) <= _SAME_RATE])
+        differs = float(here.symmetric_difference(planned).area)
+        if differs > _SHIFT_M * planned.length:
+            found.error("geometry-changed", f"{differs:.3f} m2 with {rate:g} l/ha differ from the plan; expected none")
 
 
 def _differing(polygons: NDArray[Any], planned: NDArray[Any]) -> NDArray[np.int64]:

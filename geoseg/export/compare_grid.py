@@ -21,7 +21,7 @@ from geoseg.export.readback import Readback
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from geoseg.spray.prescription import Prescription
+    from geoseg.export.planned import Planned
 
 __all__ = ["compare_grid"]
 
@@ -31,7 +31,7 @@ _SAME_RATE = 0.005
 _EDGE_M = 10.0
 
 
-def compare_grid(found: Readback, prescription: Prescription | None, boundary: gpd.GeoSeries | None) -> None:
+def compare_grid(found: Readback, prescription: Planned | None, boundary: gpd.GeoSeries | None) -> None:
     """Add totals to the facts, and what differs from the plan to the findings.
 
     Args:
@@ -64,7 +64,7 @@ def compare_grid(found: Readback, prescription: Prescription | None, boundary: g
             found.error("grid-field", "the grid does not cover the field")
 
 
-def _compare(found: Readback, grid: RateGrid, prescription: Prescription, areas: NDArray[np.float64]) -> None:
+def _compare(found: Readback, grid: RateGrid, prescription: Planned, areas: NDArray[np.float64]) -> None:
     zones = prescription.zones[prescription.zones["rate_l_ha"] > 0].sort_values("rate_l_ha")
     geometry = np.asarray(shapely.segmentize(np.asarray(zones.geometry.values), _EDGE_M))
     lonlat = np.asarray(zones.set_geometry(geometry, crs=zones.crs).to_crs(4326).geometry.values)

@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 import shapely
 
+from geoseg.export.planned import Planned
 from geoseg.export.profiles import Profile
 from geoseg.export.readback import Readback
 from geoseg.export.shapefile import to_lonlat
-from geoseg.spray.prescription import Prescription
 
-__all__ = ["read_csv", "write_csv"]
+__all__ = ["make_csv", "read_csv"]
 
 _DECIMALS = 9
 _MOST_BYTES = 1_000_000_000
 _WKT = "wkt"
 
 
-def write_csv(prescription: Prescription, folder: Path, profile: Profile, name: str) -> list[Path]:
-    """Write one zone a row; returns the file, which appears when it is whole."""
-    zones = prescription.zones
+def make_csv(plan: Planned, profile: Profile, name: str) -> dict[str, bytes]:
+    """One zone a row."""
+    zones = plan.zones
     lonlat = to_lonlat(np.asarray(zones.geometry.values), zones.crs)
     outlines = shapely.to_wkt(lonlat, rounding_precision=_DECIMALS, trim=False).tolist()
     values = [zones[column.source].tolist() for column in profile.columns]
@@ -37,14 +36,7 @@ def write_csv(prescription: Prescription, folder: Path, profile: Profile, name: 
     for row in zip(*values, outlines, strict=True):
         numbers = (f"{value:.{column.decimals}f}" for column, value in zip(profile.columns, row[:-1], strict=True))
         table.writerow([*numbers, row[-1]])
-    folder.mkdir(parents=True, exist_ok=True)
-    path, draft = folder / f"{name}.csv", folder / f".{name}.{os.getpid()}.csv"
-    try:
-        draft.write_text(text.getvalue(), encoding="ascii", newline="")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return [path]
+    return {f"{name}.csv": text.getvalue().encode("ascii")}
 
 
 def read_csv(path: Path, rate_column: str | None = None) -> Readback:

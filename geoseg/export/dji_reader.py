@@ -1,31 +1,21 @@
-"""Files for spray drones of the DJI Agras line read back for the checker: the raster by its world file alone."""
+"""A raster of rates read back for the checker: by its world file alone where there is one, as spray drones do."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import shapely
 
 from geoseg.export.rategrid import RateGrid
 from geoseg.export.readback import Readback
 
-if TYPE_CHECKING:
-    from geoseg.spray.prescription import Prescription
-
-__all__ = ["compare_outline", "is_outline", "read_dji", "read_outline"]
+__all__ = ["read_dji"]
 
 _MOST_BYTES = 10_000_000
 _MOST_CELLS = 50_000_000
 _SHIFT = 1e-3  # of a cell
-_SHIFT_M = 0.001
-
-
-def is_outline(path: Path) -> bool:
-    """Whether a shapefile is the outline beside a rate raster, and holds no rates."""
-    return path.parent.name.lower() == "shapefile" and (path.parent.parent / "Rx").is_dir()
 
 
 def read_dji(path: Path) -> Readback:
@@ -38,18 +28,23 @@ def read_dji(path: Path) -> Readback:
     from rasterio.errors import RasterioError
 
     found = Readback("rate raster", crs=4326)
-    size = path.stat().st_size
-    if size > _MOST_BYTES:
+    drone, size = path.parent.name.lower() == "rx", path.stat().st_size
+    if drone and size > _MOST_BYTES:
         found.error("file-size", f"{path.name} has {size:,} bytes; drones take at most {_MOST_BYTES:,}")
-    if not path.with_suffix(".tfw").is_file():
-        found.error("missing-tfw", f"there is no {path.stem}.tfw beside {path.name}")
-        return found
+    world = path.with_suffix(".tfw").is_file()
+    if not world:
+        message = f"there is no {path.stem}.tfw beside {path.name}"
+        if drone:
+            found.error("missing-tfw", message)
+            return found
+        found.warn("missing-tfw", message)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a raster without a place is named below
         try:
             with rasterio.open(path) as raster:
                 tagged, crs, nodata = raster.transform, raster.crs, raster.nodata
-            with rasterio.Env(GDAL_GEOREF_SOURCES="WORLDFILE"), rasterio.open(path) as raster:
+            sources = "WORLDFILE" if world else "INTERNAL"
+            with rasterio.Env(GDAL_GEOREF_SOURCES=sources), rasterio.open(path) as raster:
                 placed, kind, count, shape = raster.transform, raster.dtypes[0], raster.count, raster.shape
                 found.facts |= {"rows": shape[0], "columns": shape[1], "type": kind, "crs": str(crs)}
                 if not _fit(shape, kind, count, found):
@@ -100,40 +95,3 @@ def _place(placed: Any, tagged: Any, rates: Any, found: Readback) -> None:
         found.error("world-file", f"the world file puts the raster {shift:.3f} cells from where the GeoTIFF does")
     if np.isfinite(rates).all():
         found.grid = RateGrid(rates, float(south), float(west), float(-placed.e), float(placed.a))
-
-
-def read_outline(path: Path) -> Readback:
-    """The field's outline, read by GDAL; the rates are in the raster beside it.
-
-    Args:
-        path: The ``.shp`` file.
-    """
-    import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
-
-    found = Readback("field outline")
-    try:
-        meta, _, geometry, _ = pyogrio.raw.read(path)
-        found.polygons = np.asarray(shapely.from_wkb(geometry), dtype=object)
-    except (DataSourceError, DataLayerError, FeatureError, ValueError, shapely.errors.GEOSException) as error:
-        found.error("unreadable", f"GDAL cannot read it: {error}")
-        return found
-    found.crs = meta["crs"]
-    found.facts |= {"crs": meta["crs"], "polygons": len(found.polygons), "columns": meta["fields"].tolist()}
-    if meta["crs"] != "EPSG:4326":
-        found.error("crs", f"the CRS is {meta['crs']}; expected EPSG:4326")
-    return found
-
-
-def compare_outline(found: Readback, prescription: Prescription | None) -> None:
-    """Add a finding where the outline is not the plan's field to a millimetre."""
-    if prescription is None or found.polygons is None or found.crs != "EPSG:4326":
-        return
-    import geopandas as gpd
-
-    field = prescription.boundary
-    read = gpd.GeoSeries(found.polygons, crs=4326).to_crs(prescription.zones.crs).union_all()
-    differs = float(read.symmetric_difference(field).area)
-    found.facts["outline_difference_m2"] = differs
-    if differs > _SHIFT_M * field.length:
-        found.error("outline-changed", f"the outline differs from the field by {differs:.3f} m2; expected none")

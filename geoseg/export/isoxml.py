@@ -10,8 +10,6 @@ Reference:
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -20,12 +18,12 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import PrescriptionError
+from geoseg.export.planned import Planned
 from geoseg.export.profiles import Profile
 from geoseg.export.rategrid import RateGrid, sample
-from geoseg.export.shapefile import refuse_over_limit, to_lonlat
-from geoseg.spray.prescription import Prescription
+from geoseg.export.shapefile import to_lonlat
 
-__all__ = ["write_isoxml"]
+__all__ = ["make_isoxml"]
 
 _RAW_PER_L_HA = 10_000
 _DDI = "0001"
@@ -35,53 +33,30 @@ _FALLBACKS = {_DEFAULT: "Default", _LOST: "Position lost", _OUTSIDE: "Out of fie
 _DECIMALS = 9
 
 
-def write_isoxml(prescription: Prescription, folder: Path, profile: Profile, name: str) -> list[Path]:
-    """Write ``TASKDATA.XML`` and what belongs to it; returns the files.
+def make_isoxml(plan: Planned, profile: Profile, name: str) -> dict[str, bytes]:
+    """``TASKDATA.XML`` and what belongs to it.
 
     The profile's options say which version (``"3.3"`` or ``"4.3"``) and which kind: a grid of numbers (``grid2``), a
     grid of zone codes (``grid1``) or polygons (``zones``).
 
     Raises:
-        PrescriptionError: If a limit of the profile, or of the format, does not hold.
+        PrescriptionError: If a rate or the number of rates is more than the format holds.
     """
-    refuse_over_limit(prescription, profile, name)
     kind = profile.options["kind"]
     major, minor = profile.options["version"].split(".")
-    root, task = _task(prescription, name, major, minor)
+    root, task = _task(plan, name, major, minor)
     files: dict[str, bytes] = {}
     if kind == "zones":
-        _add_polygons(task, prescription)
+        _add_polygons(task, plan, one_exterior=major != "3")
     else:
-        grid = sample(prescription, profile.limit("cells"))
+        grid = sample(plan, profile.limit("cells"))
         files[f"{_GRID}.bin"] = _add_grid(task, grid, type_=2 if kind == "grid2" else 1)
     ET.indent(root, " ")
     files["TASKDATA.XML"] = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
-    limit, size = profile.limit("bytes"), sum(map(len, files.values()))
-    if limit is not None and size > limit:
-        raise PrescriptionError(
-            f"the task data has {size:,} bytes; {profile.title} takes {limit:,}; use wider sections or longer cells"
-        )
-    return _put(files, folder)
+    return files
 
 
-def _put(files: dict[str, bytes], folder: Path) -> list[Path]:
-    """Write all files under temporary names, then give them theirs; the last one makes the others count."""
-    folder.mkdir(parents=True, exist_ok=True)
-    drafts = {file: folder / f".{file}.{os.getpid()}" for file in files}
-    try:
-        for file, draft in drafts.items():
-            draft.write_bytes(files[file])
-        for old in [folder / list(files)[-1], *folder.glob("GRD*.bin")]:
-            old.unlink(missing_ok=True)
-        for file, draft in drafts.items():
-            os.replace(draft, folder / file)
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
-    return [folder / file for file in files]
-
-
-def _task(prescription: Prescription, name: str, major: str, minor: str) -> tuple[ET.Element, ET.Element]:
+def _task(plan: Planned, name: str, major: str, minor: str) -> tuple[ET.Element, ET.Element]:
     """The document with customer, farm, field and product, and the task in it with its fallback zones."""
     import geoseg
 
@@ -95,9 +70,9 @@ def _task(prescription: Prescription, name: str, major: str, minor: str) -> tupl
     )
     ET.SubElement(root, "CTR", A="CTR1", B="geoseg")
     ET.SubElement(root, "FRM", A="FRM1", B="geoseg", I="CTR1")
-    area = str(round(prescription.boundary.area))
+    area = str(round(plan.boundary.area))
     field = ET.SubElement(root, "PFD", A="PFD1", C=name, D=area, E="CTR1", F="FRM1")
-    _add_boundary(field, prescription, one_exterior=major != "3")
+    _add_boundary(field, plan, one_exterior=major != "3")
     ET.SubElement(root, "PDT", A="PDT1", B="Spray liquid")
     ET.SubElement(root, "VPN", A="VPN1", B="0", C="0.0001", D="2", E="l/ha")
     about = {"A": "TSK1", "B": name, "C": "CTR1", "D": "FRM1", "E": "PFD1", "G": "1"}
@@ -154,27 +129,34 @@ def _add_grid(task: ET.Element, grid: RateGrid, type_: int) -> bytes:
     return data
 
 
-def _add_polygons(task: ET.Element, prescription: Prescription) -> None:
-    """Put the zones of the plan into the task; a polygon is named by its number in the plan."""
-    zones = prescription.zones
+def _add_polygons(task: ET.Element, plan: Planned, *, one_exterior: bool) -> None:
+    """Put the zones of the plan into the task.
+
+    Version 4 wants one polygon for each outline; it is named by its number in the plan. Version 3 takes one polygon a
+    zone, with all outlines of that rate in it.
+    """
+    zones = plan.zones
     lonlat = to_lonlat(np.asarray(zones.geometry.values), zones.crs)
     numbers, rates = zones["zone"].tolist(), zones["rate_l_ha"].to_numpy(np.float64)
-    areas = zones["area_m2"].tolist()
+    areas = zones["area_m2"].to_numpy(np.float64)
     for nth, rate in enumerate(np.unique(rates).tolist()):
         zone = _add_zone(task, _FIRST + nth, f"{rate:g} l/ha", rate)
         values = list(zone)
         zone[:] = []
-        for at in np.flatnonzero(rates == rate).tolist():
-            outline = ET.SubElement(zone, "PLN", A="2", B=f"Z{numbers[at]}", C=str(round(areas[at])))
-            _add_rings(outline, lonlat[at])
+        of_rate = np.flatnonzero(rates == rate).tolist()
+        for group in [[at] for at in of_rate] if one_exterior else [of_rate]:
+            label = {"B": f"Z{numbers[group[0]]}"} if one_exterior else {}
+            outline = ET.SubElement(zone, "PLN", {"A": "2", **label, "C": str(round(areas[group].sum()))})
+            for at in group:
+                _add_rings(outline, lonlat[at])
         zone.extend(values)
 
 
-def _add_boundary(field: ET.Element, prescription: Prescription, *, one_exterior: bool) -> None:
+def _add_boundary(field: ET.Element, plan: Planned, *, one_exterior: bool) -> None:
     """The field's outline: version 4 wants a polygon for each part, version 3 takes them in one."""
-    boundary = prescription.boundary
+    boundary = plan.boundary
     parts = shapely.get_parts(boundary)
-    lonlat = to_lonlat(parts, prescription.zones.crs)
+    lonlat = to_lonlat(parts, plan.zones.crs)
     outline = None
     for part, moved in zip(parts, lonlat, strict=True):
         if outline is None or one_exterior:

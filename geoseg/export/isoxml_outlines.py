@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import shapely
 
 from geoseg.export.readback import Readback
@@ -40,9 +41,7 @@ def read_outlines(owner: ET.Element, found: Readback) -> list[Outline]:
             continue
         if len(shells) > 1 and major == "4":
             found.error("polygon-exterior", f"an outline has {len(shells)} exteriors; version 4 wants one")
-        polygon: Any = shapely.union_all(shapely.polygons(shells)) if len(shells) > 1 else shapely.Polygon(shells[0])
-        if holes:
-            polygon = _without(polygon, holes, shells)
+        polygon = _polygon(shells, holes)
         if not polygon.is_valid:
             reason = shapely.is_valid_reason(polygon)
             found.warn("outline-invalid", f"an outline of {owner.tag} {owner.get('A', '')[:40]} is not valid: {reason}")
@@ -50,10 +49,21 @@ def read_outlines(owner: ET.Element, found: Readback) -> list[Outline]:
     return outlines
 
 
-def _without(polygon: Any, holes: list[Any], shells: list[Any]) -> Any:
+def _polygon(shells: list[Any], holes: list[Any]) -> Any:
+    """The rings as one area; each hole belongs to the smallest shell around it, because a hole may hold a shell."""
     if len(shells) == 1:
         return shapely.Polygon(shells[0], holes)
-    return shapely.make_valid(polygon).difference(shapely.union_all(shapely.make_valid(shapely.polygons(holes))))
+    around: Any = shapely.polygons(shells)
+    tree, size = shapely.STRtree(around), shapely.area(around)
+    points = shapely.point_on_surface(shapely.polygons(holes)) if holes else []
+    own: list[list[Any]] = [[] for _ in shells]
+    for hole, point in zip(holes, points, strict=True):
+        within = tree.query(point, predicate="within")
+        if within.size:
+            own[int(within[np.argmin(size[within])])].append(hole)
+    parts = [shapely.Polygon(shell, inner) for shell, inner in zip(shells, own, strict=True)]
+    whole: Any = shapely.multipolygons(parts)
+    return whole if whole.is_valid else shapely.union_all(shapely.make_valid(parts))
 
 
 def _ring(line: ET.Element, major: str, found: Readback) -> Iterator[Any]:

@@ -86,6 +86,7 @@ def _fill(task: _Task, found: Readback) -> None:
         return
     found.polygons = np.array([outline.polygon for _, outline in task.outlines], dtype=object)
     found.rates = np.array([_litres(task.zones.get(code, [])) for code, _ in task.outlines])
+    found.merged = found.facts["version"].startswith("3")
     numbers = [outline.name[1:] for _, outline in task.outlines if outline.name[:1] == "Z"]
     if len(numbers) == len(task.outlines) and all(number.isdecimal() and len(number) < 10 for number in numbers):
         found.zones = np.array([int(number) for number in numbers], np.int64)

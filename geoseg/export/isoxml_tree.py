@@ -1,24 +1,17 @@
-"""The tree of an ISOXML file from somewhere else, read with care, and what its elements say on their own.
-
-An XML file may declare entities that grow to gigabytes or name other files, so a document type is refused before
-anything is expanded; sizes and depth have bounds.
-"""
+"""The tree of an ISOXML file from somewhere else, and what its elements say on their own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
-from xml.parsers import expat
 
 from geoseg.export.readback import Readback
+from geoseg.export.safexml import parse_xml
 
 __all__ = ["check_elements", "read_tree"]
 
-_MOST_BYTES = 64_000_000
-_DEEPEST = 32
 _ID = re.compile(r"[A-Z]{3}(-)?[0-9]{1,10}")
 _REFERENCES = {
     "FRM": {"I": "CTR"},
@@ -44,58 +37,13 @@ _DESIGNATORS = {"CTR": "B", "FRM": "B", "PFD": "C", "PDT": "B", "TSK": "B", "TZN
 _HAS_ID = ("CTR", "FRM", "PFD", "PDT", "TSK", "VPN")
 
 
-class _RefusedError(ValueError):
-    """What the document holds is not looked at any further."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 def read_tree(path: Path, found: Readback) -> ET.Element | None:
     """The root of the document; None, and a finding, where it is unfit to be read."""
-    size = path.stat().st_size
-    if size > _MOST_BYTES:
-        found.error("xml-size", f"{path.name} has {size:,} bytes; expected at most {_MOST_BYTES:,}")
-        return None
-    try:
-        root = _parse(path.read_bytes())
-    except _RefusedError as error:
-        found.error(error.code, str(error))
-        return None
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        found.error("unreadable", f"{path.name} is no XML that can be read: {error}")
-        return None
-    if root.tag != "ISO11783_TaskData":
+    root = parse_xml(path, found)
+    if root is not None and root.tag != "ISO11783_TaskData":
         found.error("not-isoxml", f"the root is {root.tag[:40]!r}; expected ISO11783_TaskData")
         return None
     return root
-
-
-def _parse(data: bytes) -> ET.Element:
-    builder, parser = ET.TreeBuilder(), expat.ParserCreate()
-    depth = 0
-
-    def refuse(*_: Any) -> None:
-        raise _RefusedError("xml-doctype", "the file declares a document type or entities; task data has none")
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > _DEEPEST:
-            raise _RefusedError("xml-depth", f"elements lie more than {_DEEPEST} deep")
-        builder.start(tag, attributes)
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag)
-
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.Parse(data, True)
-    return builder.close()
 
 
 def check_elements(root: ET.Element, found: Readback) -> None:

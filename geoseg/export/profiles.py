@@ -9,7 +9,18 @@ from typing import Any, Literal
 
 from geoseg.errors import PrescriptionError
 
-__all__ = ["EVIDENCE", "Column", "Limit", "Profile", "profile_names", "read_profile"]
+__all__ = ["EVIDENCE", "LIMITS", "Column", "Limit", "Profile", "profile_names", "read_profile"]
+
+LIMITS = {
+    "name_chars": "characters of the files' base name",
+    "rates": "different rates, rate 0 included",
+    "polygons": "polygons",
+    "vertices": "vertices of one polygon",
+    "bytes": "bytes of all files together",
+    "cells": "rows times columns of a grid",
+    "area_ha": "hectares of the field",
+}
+"""What a limit counts."""
 
 EVIDENCE = {
     "V": "vendor's own text",
@@ -27,22 +38,30 @@ class Column:
 
     Attributes:
         name: ASCII, at most 10 characters.
-        kind: What is written.
+        kind: What is written: a number of the plan (``rate``, ``zone``, ``area_m2``), the number 0 for a product that
+            is not used (``zero``), or text: the zone's name (``label``), the rate's colour (``colour``), ``fixed``.
         unit: Unit, for the README; the file holds none.
         width: Characters of the DBF field.
         decimals: Those after the point.
+        text: What a column of kind ``fixed`` holds.
     """
 
     name: str
-    kind: Literal["rate", "zone", "area_m2"]
+    kind: Literal["rate", "zone", "area_m2", "zero", "label", "colour", "fixed"]
     unit: str
     width: int
-    decimals: int
+    decimals: int = 0
+    text: str = ""
 
     @property
     def source(self) -> str:
         """The column of the plan's zones that is written."""
         return {"rate": "rate_l_ha", "zone": "zone", "area_m2": "area_m2"}[self.kind]
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds text."""
+        return self.kind in ("label", "colour", "fixed")
 
 
 @dataclass(frozen=True)
@@ -70,10 +89,10 @@ class Profile:
         format: Name of the module in `geoseg.export` that writes it.
         folders: Where the files lie below the export folder; a copy in each.
         columns: Attributes in order.
-        limits: By name: ``name_chars``, ``rates``, ``polygons``, ``bytes``,
-            ``cells`` (rows times columns of a grid).
+        limits: By name, see `LIMITS`.
         steps: How to load it.
         options: What else the writer of the format wants to know.
+        experimental: What is not known about it and could spoil the result; empty where files of it are understood.
     """
 
     name: str
@@ -84,6 +103,7 @@ class Profile:
     limits: dict[str, Limit]
     steps: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
+    experimental: str = ""
 
     def limit(self, name: str) -> int | None:
         """The value of a limit; None where there is none."""
@@ -126,4 +146,5 @@ def _profile(name: str, row: dict[str, Any]) -> Profile:
         limits={key: Limit(**limit) for key, limit in row["limits"].items()},
         steps=tuple(row["steps"]),
         options={key: str(value) for key, value in row.get("options", {}).items()},
+        experimental=row.get("experimental", ""),
     )

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import PrescriptionError
+from geoseg.export.planned import Planned
 from geoseg.export.shapefile import to_lonlat
 from geoseg.spray.grid import field_share
-from geoseg.spray.prescription import Prescription
 
-__all__ = ["EDGE_M", "RateGrid", "sample"]
+__all__ = ["EDGE_M", "RateGrid", "sample", "usual_side_m"]
 
 EDGE_M = 25.0
 """Edges are cut to this length before they are moved: a straight one on the plane is not quite straight in degrees."""
@@ -93,19 +93,25 @@ class RateGrid:
         return x, y
 
 
-def sample(prescription: Prescription, max_cells: int | None) -> RateGrid:
+def usual_side_m(plan: Planned) -> float:
+    """Side of a cell of the grid where no limit says otherwise: half the machine's cell."""
+    return min(plan.config.cell_m) / _CELLS_PER_SIDE
+
+
+def sample(plan: Planned, max_cells: int | None, side_m: float | None = None) -> RateGrid:
     """The prescription on a grid with half the machine's cell, or with larger cells where that would be too many.
 
     Args:
-        prescription: What to sample.
+        plan: What to sample.
         max_cells: Most rows times columns.
+        side_m: Side of a cell; None: `usual_side_m`.
 
     Raises:
         PrescriptionError: If `max_cells` is too few for any grid.
     """
-    zones = prescription.zones
+    zones = plan.zones
     geometry = to_lonlat(shapely.segmentize(np.asarray(zones.geometry.values), EDGE_M), zones.crs)
-    grid = _empty(shapely.total_bounds(geometry), min(prescription.config.cell_m) / _CELLS_PER_SIDE, max_cells)
+    grid = _empty(shapely.total_bounds(geometry), side_m or usual_side_m(plan), max_cells)
     box = GeoBox(grid.rates.shape, grid.affine, 4326)
     planned = zones["rate_l_ha"].to_numpy(np.float64)
     for rate in np.unique(planned[planned > 0]):

@@ -42,6 +42,8 @@ class Readback:
         zones: (n,) zone numbers, or None.
         crs: CRS of the polygons, anything that pyproj takes.
         grid: Rates on a grid instead of polygons.
+        any_crs: Whether the format is for programs that take any CRS.
+        merged: Whether all ground of one rate is one polygon.
     """
 
     format: str
@@ -52,11 +54,17 @@ class Readback:
     zones: NDArray[np.int64] | None = None
     crs: Any = None
     grid: RateGrid | None = None
+    any_crs: bool = False
+    merged: bool = False
+
+    def add(self, code: str, severity: Literal["error", "warning"], message: str) -> None:
+        """Add a finding."""
+        self.findings.append(Finding(code, severity, message))
 
     def error(self, code: str, message: str) -> None:
         """Add a finding that makes the file unfit."""
-        self.findings.append(Finding(code, "error", message))
+        self.add(code, "error", message)
 
     def warn(self, code: str, message: str) -> None:
         """Add a finding that is worth knowing."""
-        self.findings.append(Finding(code, "warning", message))
+        self.add(code, "warning", message)

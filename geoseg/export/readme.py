@@ -5,35 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from geoseg.export.coarsen import Loss
+from geoseg.export.planned import Planned
 from geoseg.export.profiles import Profile
 from geoseg.export.readback import Readback
-from geoseg.spray.prescription import Prescription
 
 __all__ = ["readme"]
 
+_KINDS = {
+    "rate": "rate of the spray liquid",
+    "zone": "number of the zone",
+    "area_m2": "area",
+    "zero": "0, not used",
+    "label": "name of the zone",
+    "colour": "colour of the rate",
+    "fixed": "always the same",
+}
 DISCLAIMER = "Structurally verified: the files were read back and agree with the plan. NOT TESTED ON A TERMINAL."
 
 
-def readme(prescription: Prescription, profile: Profile, name: str, written: Readback | None = None) -> str:
+def readme(
+    prescription: Planned, profile: Profile, name: str, written: Readback | None = None, loss: Loss | None = None
+) -> str:
     """The text for people who load the files, ASCII only, with CR LF line ends for any computer.
 
     Args:
-        prescription: The plan.
+        prescription: What the files hold.
         profile: Whom it was written for.
         name: Base name of the files.
         written: What a file with a grid holds, compared with the plan.
+        loss: What was made coarser than planned.
     """
     lines = [
         f"SPRAY PRESCRIPTION {name}",
         f"For: {profile.title}",
+        f"Profile: {profile.name}",
         "",
         DISCLAIMER,
+        *((f"EXPERIMENTAL: {profile.experimental}",) if profile.experimental else ()),
         "Compare the totals below with what the terminal shows before you spray.",
         "",
+        *(_loss(loss, profile) if loss else ()),
         *_totals(prescription),
         "",
         *(_columns(prescription, profile) if profile.columns else ()),
-        *(_grid(prescription, profile, written.facts) if written else ()),
+        *(_grid(prescription, written.facts) if written else ()),
         "HOW TO LOAD",
         *(f"  {nth}. {step}" for nth, step in enumerate(profile.steps, 1)),
         "",
@@ -41,7 +57,16 @@ def readme(prescription: Prescription, profile: Profile, name: str, written: Rea
     return "\r\n".join(lines).encode("ascii", "replace").decode("ascii")
 
 
-def _totals(prescription: Prescription) -> Iterator[str]:
+def _loss(loss: Loss, profile: Profile) -> Iterator[str]:
+    """What a person must know before all else: this is not the map that was planned."""
+    yield "COARSER THAN PLANNED"
+    yield f"  {profile.title} does not take the prescription as it was planned:"
+    for line in loss.lines():
+        yield f"  {line}"
+    yield ""
+
+
+def _totals(prescription: Planned) -> Iterator[str]:
     totals, config = prescription.totals, prescription.config
     width, length = config.cell_m
     yield "TOTALS"
@@ -64,17 +89,17 @@ def _totals(prescription: Prescription) -> Iterator[str]:
     yield f"  safety buffer       {config.buffer_m:g} m"
 
 
-def _columns(prescription: Prescription, profile: Profile) -> Iterator[str]:
+def _columns(prescription: Planned, profile: Profile) -> Iterator[str]:
     yield "COLUMNS"
     for column in profile.columns:
-        yield f"  {column.name:<10} {column.kind} {f'in {column.unit}' if column.unit else ''}".rstrip()
+        yield f"  {column.name:<10} {_KINDS[column.kind]}{f' in {column.unit}' if column.unit else ''}"
     rates = ", ".join(f"{rate:g}" for rate in prescription.rates)
     yield f"  rates in use: {rates} l/ha (litres of spray liquid per hectare)"
     yield f"  polygons: {len(prescription.zones)}; they cover the whole field, with rate 0 where nothing is sprayed"
     yield ""
 
 
-def _grid(prescription: Prescription, profile: Profile, facts: dict[str, Any]) -> Iterator[str]:
+def _grid(prescription: Planned, facts: dict[str, Any]) -> Iterator[str]:
     """What the file holds, read back from it: a grid cannot agree with the plan to the square metre."""
     width, height = facts["cell_m"]
     yield "AS WRITTEN (READ BACK FROM THE FILE)"
@@ -86,8 +111,7 @@ def _grid(prescription: Prescription, profile: Profile, facts: dict[str, Any]) -
     yield f"  treated too little  {facts['under_treated_m2']:.1f} m2"
     yield "  A cell of the grid is treated as soon as it meets treated ground, so that none is lost."
     if min(prescription.config.cell_m) < max(width, height):
-        yield f"  THE GRID IS COARSER THAN THE MACHINE'S CELLS, because {profile.title}"
-        yield f"  takes at most {profile.limit('cells'):,} cells: more is sprayed than the map needs."
+        yield "  THE GRID IS COARSER THAN THE MACHINE'S CELLS: more is sprayed than the map needs."
     rates = ", ".join(f"{rate:g}" for rate in prescription.rates)
     yield f"  rates in use: {rates} l/ha (litres of spray liquid per hectare)"
     yield ""

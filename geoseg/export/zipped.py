@@ -1,4 +1,4 @@
-"""A shapefile in a flat zip, as the farm clouds take it; written and read back.
+"""A shapefile in a flat zip, or task data, as farm clouds and terminals take it; written and unpacked.
 
 A zip from somewhere else may try to write outside its folder or to fill the disk, so names and sizes are looked at
 before anything is unpacked.
@@ -6,81 +6,64 @@ before anything is unpacked.
 
 from __future__ import annotations
 
-import os
 import zlib
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from shutil import copyfileobj
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
-from geoseg.export.isoxml_reader import read_isoxml
+from geoseg.export.isoxml import make_isoxml
+from geoseg.export.planned import Planned
 from geoseg.export.profiles import Profile
 from geoseg.export.readback import Readback
-from geoseg.export.shapefile import shapefile_bytes
-from geoseg.export.shapefile_reader import read_shapefile
-from geoseg.spray.prescription import Prescription
+from geoseg.export.shapefile import make_shapefile
 
-__all__ = ["read_zip", "write_zip"]
+__all__ = ["make_zip", "unpack"]
 
 _MOST_FILES = 100
-_MOST_BYTES = 2**31
-_WANTED = (".shp", ".shx", ".dbf", ".prj", ".cpg")
-_TASKDATA = (".xml", ".bin")
+_MOST_BYTES = 2**29
 
 
-def write_zip(prescription: Prescription, folder: Path, profile: Profile, name: str) -> list[Path]:
-    """Write the zones as ``NAME.zip`` without folders in it; returns the file, which appears when it is whole.
+def make_zip(plan: Planned, profile: Profile, name: str) -> dict[str, bytes]:
+    """``NAME.zip`` with a shapefile, or ``TASKDATA.zip`` with task data, as the profile's options say.
+
+    The option ``inside`` names the folder in the zip.
 
     Raises:
-        PrescriptionError: If a limit of the profile, or of the format, does not hold.
+        PrescriptionError: If a value does not fit the format.
     """
-    parts = shapefile_bytes(prescription, profile, name)
-    folder.mkdir(parents=True, exist_ok=True)
-    path, draft = folder / f"{name}.zip", folder / f".{name}.{os.getpid()}.zip"
-    try:
-        with ZipFile(draft, "w", ZIP_DEFLATED) as archive:
-            for part in _WANTED:
-                entry = ZipInfo(f"{name}{part}")  # dated 1980, so that the same plan gives the same bytes
-                entry.compress_type = ZIP_DEFLATED
-                archive.writestr(entry, parts[part])
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return [path]
+    taskdata = "kind" in profile.options
+    inside = make_isoxml(plan, profile, name) if taskdata else make_shapefile(plan, profile, name)
+    place = profile.options.get("inside", "")
+    packed = BytesIO()
+    with ZipFile(packed, "w", ZIP_DEFLATED) as archive:
+        for file, data in inside.items():
+            entry = ZipInfo(f"{place}/{file}" if place else file)  # dated 1980: the same plan gives the same bytes
+            entry.compress_type = ZIP_DEFLATED
+            archive.writestr(entry, data)
+    return {"TASKDATA.zip" if taskdata else f"{name}.zip": packed.getvalue()}
 
 
-def read_zip(path: Path, rate_column: str | None = None) -> Readback:
-    """Everything that can be said about the shapefile or task data in a zip; faults become findings.
+def unpack(path: Path, folder: Path) -> Readback:
+    """Unpack a zip; the readback says with a finding why it was refused.
 
     Args:
         path: The ``.zip`` file.
-        rate_column: Column with the rates; None: found by its name.
+        folder: An empty folder.
     """
-    refused = Readback("zip")
+    found = Readback("zip")
     try:
-        with ZipFile(path) as archive, TemporaryDirectory() as folder:
+        with ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            if not _harmless(entries, refused):
-                return refused
+            if not _harmless(entries, found):
+                return found
             for entry in entries:
-                name = PurePosixPath(entry.filename.replace("\\", "/")).name
-                if Path(name).suffix.lower() in (*_WANTED, *_TASKDATA):
-                    (Path(folder) / name).write_bytes(archive.read(entry))
-            main = [file for file in Path(folder).iterdir() if file.suffix.lower() in (".shp", ".xml")]
-            if len(main) != 1:
-                refused.error("zip-content", f"the zip holds {len(main)} .shp or .xml files; expected one")
-                return refused
-            taskdata = main[0].suffix.lower() == ".xml"
-            found = read_isoxml(main[0]) if taskdata else read_shapefile(main[0], rate_column)
-    except (BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, zlib.error) as error:
-        refused.error("unreadable", f"the zip cannot be read: {error}")
-        return refused
-    if found.format == "ISOXML":
-        found.format = "ISOXML in a zip"
-        return found
-    found.format = "shapefile in a zip"
-    nested = [entry.filename for entry in entries if "/" in entry.filename]
-    if nested:
-        found.warn("zip-folders", f"{len(nested)} files lie in folders, such as {nested[0]}; most clouds want none")
+                target = folder / PurePosixPath(entry.filename.replace("\\", "/"))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as source, target.open("wb") as sink:
+                    copyfileobj(source, sink)
+    except (BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, zlib.error) as error:
+        found.error("unreadable", f"the zip cannot be read: {error}")
     return found
 
 
