@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
+from geoseg.windows import Rect
 
 if TYPE_CHECKING:
     from affine import Affine
     from rasterio.io import DatasetReader
 
-__all__ = ["PixelGrid", "open_raster", "pixel_grid"]
+__all__ = ["PixelGrid", "open_raster", "pixel_grid", "read_rect"]
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,19 @@ def open_raster(raster: Path | str) -> DatasetReader:
         return rasterio.open(raster)
     except RasterioIOError as error:
         raise InputError(f"{raster} cannot be opened as a raster: {error}") from error
+
+
+def read_rect(raster: DatasetReader, rect: Rect, bands: int | list[int] = 1) -> NDArray[Any]:
+    """The pixels of a rectangle inside a raster, (H, W), or (B, H, W) of several bands.
+
+    Raises:
+        InputError: If the file cannot be read there.
+    """
+    from rasterio.errors import RasterioIOError
+    from rasterio.windows import Window
+
+    (height, width), origin = rect.shape, (rect.col0, rect.row0)
+    try:
+        return raster.read(bands, window=Window(*origin, width, height))  # type: ignore[no-any-return]
+    except RasterioIOError as error:
+        raise InputError(f"{raster.name} cannot be read at row {rect.row0}, column {rect.col0}: {error}") from error

@@ -101,10 +101,11 @@ class Sweep:
     corners of a component that has very many are set aside, so that not all of them are gone through with every feed.
     """
 
-    def __init__(self, width: int) -> None:
-        """Start above the first row of a raster of `width` pixels."""
+    def __init__(self, width: int, *, outlines: bool = True) -> None:
+        """Start above the first row of a raster of `width` pixels; without outlines regions are only counted."""
         none = np.empty(0, np.int64)
         self._width = width
+        self._outlines = outlines
         self._open = Stats(*[none] * 12)
         self._ends = Ends(*[none] * 4)
         self._aside: dict[int, list[Ends]] = {}
@@ -129,12 +130,14 @@ class Sweep:
         label = index[label]
         stats = take(stats, order)
 
-        new_ends = _ends_of(known, label[node], (upper, lower), (fronts, at_front), self._width)
-        ends = self._keep(new_ends, label, done)
+        ends = self._ends
+        if self._outlines:
+            new_ends = _ends_of(known, label[node], (upper, lower), (fronts, at_front), self._width)
+            ends = self._keep(new_ends, label, done)
         self._open = take(stats, slice(done, None))
         self._front = take(known, at_front)
         self._front_owner = label[node[at_front]] - done
-        return Released(take(stats, slice(0, done)), trace_rings(ends, done))
+        return Released(take(stats, slice(0, done)), trace_rings(ends, done if self._outlines else 0))
 
     def _keep(self, new: Ends, label: Ints, done: int) -> Ends:
         """Keep the corners of open components and give back those of the first `done` components, which ended."""

@@ -6,7 +6,7 @@ size of the blocks in which the raster is read.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from shapely import Polygon
 
 from geoseg.errors import InputError
 from geoseg.legend import CROP, WEED
-from geoseg.vectors.grid import open_raster
+from geoseg.vectors.grid import open_raster, read_rect
 from geoseg.vectors.outlines import Released, Sweep
 from geoseg.vectors.polygons import polygons
 from geoseg.vectors.runs import Runs, find_runs, join_runs, place_runs, take
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from affine import Affine
     from rasterio.io import DatasetReader
 
-__all__ = ["Component", "ComponentBatch", "batches", "components"]
+__all__ = ["Component", "ComponentBatch", "batches", "check_pair", "components", "rows_of_runs", "strip_rows"]
 
 STRIP_PX = 2**24
 """Pixels of a strip, about; strips are lower where the raster is wide."""
@@ -156,7 +156,7 @@ def batches(
     with ExitStack() as stack:
         source = stack.enter_context(open_raster(classes))
         weights = None if confidence is None else stack.enter_context(open_raster(confidence))
-        _check(source, weights)
+        check_pair(source, weights)
         yield from _sweep(source, weights, codes, block_px)
 
 
@@ -175,7 +175,12 @@ def _sweep(
         yield _batch(released, source.transform)
 
 
-def _check(source: DatasetReader, weights: DatasetReader | None) -> None:
+def check_pair(source: DatasetReader, weights: DatasetReader | None) -> None:
+    """Refuse a class or confidence raster that is none, and two that do not lie on the same grid.
+
+    Raises:
+        InputError: If so.
+    """
     for raster in (source,) if weights is None else (source, weights):
         if raster.dtypes[0] != "uint8":
             raise InputError(f"{raster.name} holds {raster.dtypes[0]}; expected uint8 classes or confidences")
@@ -189,18 +194,38 @@ def _check(source: DatasetReader, weights: DatasetReader | None) -> None:
 def _rows_of_runs(
     source: DatasetReader, weights: DatasetReader | None, keep: NDArray[np.bool_], block_px: int
 ) -> Iterator[tuple[int, Runs]]:
-    """Runs of consecutive rows, with the last row up to which they are complete."""
-    width = source.width
-    tile = source.block_shapes[0][0]
-    rows = min(block_px, max(STRIP_PX // width // tile * tile, min(tile, max(STRIP_PX // width, 1))))
-    for row in range(0, source.height, rows):
-        strip = Rect(row, 0, min(row + rows, source.height), width)
+    """Runs of consecutive rows of a file, with the last row up to which they are complete."""
+
+    def find(block: Rect) -> Runs:
+        return find_runs(read_rect(source, block), keep, None if weights is None else read_rect(weights, block))
+
+    return rows_of_runs(source.shape, strip_rows(source, block_px), block_px, find)
+
+
+def strip_rows(source: DatasetReader, block_px: int) -> int:
+    """Rows that are read at once: whole tiles of the file, fewer where it is wide."""
+    tile, most = source.block_shapes[0][0], STRIP_PX // source.width
+    return int(min(block_px, max(most // tile * tile, min(tile, max(most, 1)))))
+
+
+def rows_of_runs(
+    shape: tuple[int, int], rows: int, block_px: int, find: Callable[[Rect], Runs]
+) -> Iterator[tuple[int, Runs]]:
+    """Runs of consecutive rows, with the last row up to which they are complete.
+
+    Args:
+        shape: (height, width) of the raster.
+        rows: Rows that are looked at together.
+        block_px: Columns that are looked at together.
+        find: Gives the runs of a rectangle, positions counted in it.
+    """
+    height, width = shape
+    for row in range(0, height, rows):
+        strip = Rect(row, 0, min(row + rows, height), width)
         parts = []
         for col in range(0, width, block_px):
             block = Rect(strip.row0, col, strip.row1, min(col + block_px, width))
-            values = _read(source, block)
-            found = find_runs(values, keep, None if weights is None else _read(weights, block))
-            parts.append(place_runs(found, block.shape[1], (block.row0, block.col0), width))
+            parts.append(place_runs(find(block), block.shape[1], (block.row0, block.col0), width))
         runs = join_runs(parts, width)
         run_row = runs.start // width
         first = 0
@@ -211,17 +236,6 @@ def _rows_of_runs(
             yield int(run_row[past - 1]), take(runs, slice(first, past))
             first = past
         yield strip.row1 - 1, take(runs, slice(first, None))
-
-
-def _read(raster: DatasetReader, block: Rect) -> NDArray[np.uint8]:
-    from rasterio.errors import RasterioIOError
-    from rasterio.windows import Window
-
-    (height, width), origin = block.shape, (block.col0, block.row0)
-    try:
-        return raster.read(1, window=Window(*origin, width, height))  # type: ignore[no-any-return]
-    except RasterioIOError as error:
-        raise InputError(f"{raster.name} cannot be read at row {block.row0}, column {block.col0}: {error}") from error
 
 
 def _batch(released: Released, transform: Affine) -> ComponentBatch:
