@@ -59,16 +59,23 @@ class Tiling(_Part):
         write_px: Default side of the part of a window that is kept; a multiple of `stride_px`.
         margin_px: What the network must see around it; a multiple of `stride_px`.
         stride_px: Total stride of the network.
+        reach_px: How far the network looks, measured; None where it was not, or where there is no limit.
+        exact: Whether the margin covers that: the result then does not depend on how the image is cut. Networks that
+            look at the whole window (attention, global pooling) never are: near seams their scores differ a little.
     """
 
     write_px: int = Field(gt=0)
     margin_px: int = Field(ge=0)
     stride_px: int = Field(gt=0)
+    reach_px: int | None = Field(default=None, ge=0)
+    exact: bool = False
 
     @model_validator(mode="after")
     def _on_lattice(self) -> Self:
         if self.write_px % self.stride_px or self.margin_px % self.stride_px:
             raise ValueError(f"write_px and margin_px must be multiples of stride_px, found {self}")
+        if self.exact and (self.reach_px is None or self.margin_px < self.reach_px):
+            raise ValueError(f"exact needs a margin_px of at least reach_px, found {self}")
         return self
 
 

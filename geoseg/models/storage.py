@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from geoseg.errors import ModelError
 from geoseg.models.card import CARD, ModelCard, Segmenter, model_folder
 from geoseg.models.reduce import reduce_output, scores_of
-from geoseg.models.zoo import build
+from geoseg.models.zoo import ARCHITECTURES, build, shapes
 
 __all__ = ["BACKENDS", "MIN_PARITY", "WEIGHTS", "TorchSegmenter", "load", "load_module", "pick_device", "save"]
 
@@ -104,6 +104,8 @@ def load(name: str | Path = "default", backend: str = "auto") -> Segmenter:
     if backend not in BACKENDS:
         raise ModelError(f"backend {backend!r} is not known; expected one of {', '.join(BACKENDS)}")
     card, module = load_module(name)
+    if backend.startswith("openvino") and not ARCHITECTURES[card.architecture].graph:
+        raise ModelError(f"{card.architecture} does not run on {backend}; expected auto, torch-cpu or torch-cuda")
     if backend == "auto":
         backend = "torch-cuda" if torch.cuda.is_available() else _best_on_cpu(card)
     if backend.startswith("torch-"):
@@ -130,9 +132,12 @@ def load_module(name: str | Path) -> tuple[ModelCard, nn.Module]:
     """
     folder = model_folder(name)
     card = ModelCard.read(folder / CARD)
-    with torch.device("meta"):  # shapes without memory: a card cannot ask for more than its weight file holds
-        module = build(card.architecture, card.params, len(card.bands), len(card.classes))
-    module.load_state_dict(_weights(folder / WEIGHTS, card, module.state_dict()), assign=True)
+    network = card.architecture, card.params, len(card.bands), len(card.classes)
+    with torch.random.fork_rng(devices=()):  # random weights are made to be replaced: nobody should notice
+        # Shapes first, which take no memory: a card cannot ask for more than its weight file holds.
+        weights = _weights(folder / WEIGHTS, card, shapes(*network))
+        module = build(*network)
+    module.load_state_dict(weights)
     return card, module.eval()
 
 
