@@ -94,6 +94,8 @@ class ModelCard(_Part):
         std: Per band, divided by; same unit.
         gsd: Range of ground sampling distances that the model was trained for.
         tiling: How a large image is cut.
+        logit_bias: Added to the class scores before the largest wins: the operating point; empty shifts nothing.
+        thresholds: Operating points that were measured, by name; `geoseg evaluate --tune-recall` adds to them.
         instances: ``offsets`` where the network also points from every plant pixel to the centre of its plant.
         licence: SPDX name of the weights' licence.
         attribution: One line for each source of data or weights.
@@ -115,6 +117,8 @@ class ModelCard(_Part):
     std: tuple[float, ...]
     gsd: GsdRange
     tiling: Tiling
+    logit_bias: tuple[float, ...] = ()
+    thresholds: dict[str, Any] = {}
     instances: Literal["none", "offsets"] = "none"
     licence: str
     attribution: tuple[str, ...] = ()
@@ -130,6 +134,8 @@ class ModelCard(_Part):
             raise ValueError(f"bands, mean and std differ in length: {self.bands}, {self.mean}, {self.std}")
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive, found {self.std}")
+        if self.logit_bias and len(self.logit_bias) != len(self.classes):
+            raise ValueError(f"logit_bias needs one number per class of {self.classes}, found {self.logit_bias}")
         return self
 
     @classmethod

@@ -13,6 +13,7 @@ from safetensors.torch import save as dump_weights
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
+from geoseg.models.bias import shifted
 from geoseg.models.card import CARD, ModelCard, Segmenter, model_folder
 from geoseg.models.reduce import reduce_output, scores_of
 from geoseg.models.zoo import ARCHITECTURES, build, shapes
@@ -108,6 +109,7 @@ def load(name: str | Path = "default", backend: str = "auto") -> Segmenter:
         raise ModelError(f"{card.architecture} does not run on {backend}; expected auto, torch-cpu or torch-cuda")
     if backend == "auto":
         backend = "torch-cuda" if torch.cuda.is_available() else _best_on_cpu(card)
+    module = shifted(module, card.logit_bias)
     if backend.startswith("torch-"):
         return TorchSegmenter(card, module, pick_device(backend.removeprefix("torch-")))
     from geoseg.models.openvino import OpenvinoSegmenter

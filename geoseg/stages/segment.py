@@ -30,7 +30,7 @@ from geoseg.segment.predict import PredictStats, predict, tiling_for
 from geoseg.segment.preview import preview_layer
 from geoseg.segment.stitch import stitch
 
-__all__ = ["load_segmenter", "segment_stage"]
+__all__ = ["load_segmenter", "see_field", "segment_stage"]
 
 ATTEMPTS = 3
 """How often damaged blocks are done again before the disk is blamed."""
@@ -54,7 +54,7 @@ def segment_stage(
     """
     if fresh:
         directory.clear()
-    segmenter = model or load_segmenter(config)
+    segmenter = see_field(model or load_segmenter(config), ortho, boundary, config)
     card = segmenter.card
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", GeosegWarning)
@@ -150,10 +150,26 @@ def _layers(source: Ortho, shape: tuple[int, int], card: ModelCard, config: Conf
 
 
 def load_segmenter(config: Config) -> Segmenter:
-    """The network that a configuration names, on the backend that it names."""
+    """The model that a configuration names: the row rule, or a network on the backend that it names."""
+    from geoseg.adapt.segmenter import load_rule
+
+    rule = load_rule(config.model, config.rows)
+    if rule is not None:
+        return rule
     from geoseg.models import load  # brings torch, which no other stage needs
 
     return load(config.model, config.backend)
+
+
+def see_field(segmenter: Segmenter, ortho: str | Path, boundary: str | Path | None, config: Config) -> Segmenter:
+    """A segmenter that learns from the field itself, after it has seen the field; any other as it is.
+
+    Raises:
+        InputError: If it cannot learn from this field.
+    """
+    look = getattr(segmenter, "for_field", None)
+    found: Segmenter = segmenter if look is None else look(ortho, config.ortho, boundary)
+    return found
 
 
 def _field_facts(source: Ortho, grid: GeoBox, field: Polygon | MultiPolygon) -> dict[str, Any]:
@@ -183,7 +199,8 @@ def _identity(path: str) -> dict[str, Any]:
 
 
 def _model_identity(card: ModelCard) -> dict[str, Any]:
-    return {"name": card.name, "version": card.version, "sha256": card.weights_sha256}
+    point = {"logit_bias": list(card.logit_bias)} if any(card.logit_bias) else {}
+    return {"name": card.name, "version": card.version, "sha256": card.weights_sha256} | point
 
 
 def _block_px(card: ModelCard, config: Config) -> int:
