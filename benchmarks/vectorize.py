@@ -23,6 +23,7 @@ from rasterio.transform import from_origin
 from scipy import ndimage
 
 from geoseg.export.geopackage import FieldPackage
+from geoseg.segment.plantbatch import Rasters
 from geoseg.segment.plants import PlantConfig, collect
 from geoseg.vectors import batches, components
 
@@ -58,7 +59,7 @@ def geoseg_package(path: Path, folder: Path) -> int:
     with rasterio.open(path) as source:
         crs = source.crs
     with FieldPackage(folder / "field.gpkg", crs) as package:
-        stats = collect(path, None, PlantConfig(min_plant_m2=0), package)
+        stats = collect(Rasters(path), PlantConfig(method="components", min_plant_m2=0), package)
     return stats.plants.kept + stats.weeds.kept
 
 

@@ -127,9 +127,9 @@ def test_styles_are_defaults_in_the_colours_of_the_legend(tmp_path: Path) -> Non
         renderer = ElementTree.fromstring(qml).find("renderer-v2")
         symbols = renderer.findall("symbols/symbol")
         expected = {"Point": "marker", "LineString": "line"}.get(LAYERS[name].geometry, "fill")
-        assert [symbol.get("type") for symbol in symbols] == [expected]
+        assert {symbol.get("type") for symbol in symbols} == {expected}
     qml = {name: qml for name, _, _, qml in styles}
-    for name, entry in {"weeds": "weed", "plants": "crop", "plant_outlines": "crop"}.items():
+    for name, entry in {"weeds": "weed", "weed_plants": "weed", "plants": "crop", "plant_outlines": "crop"}.items():
         assert ",".join(map(str, LEGEND[entry].rgb)) in qml[name]
 
 

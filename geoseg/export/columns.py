@@ -58,6 +58,15 @@ _AREA = Column("area_m2", "float64", "m²", "Area: number of pixels times the ar
 _CONFIDENCE = Column("confidence", "float64", "%", "Mean confidence of the class over its pixels, 0 to 100")
 _PLANT_ID = Column("plant_id", "int64", "", "row * width + col of the plant's first pixel in the class raster")
 _CLASS = Column("class", "str", "", "Name of the class")
+_POINT = (
+    _PLANT_ID,
+    _CLASS,
+    Column("x", "float64", "m", "Easting of the plant in the layer's CRS"),
+    Column("y", "float64", "m", "Northing of the plant in the layer's CRS"),
+    _AREA,
+    Column("diameter_m", "float64", "m", "Diameter of the circle of the same area"),
+    _CONFIDENCE,
+)
 _ROW_ID = Column("row_id", "int64", "", "Number of the crop row, from 1")
 _IN_ROW = (
     Column("row_id", "int64", "", "Number of the crop row that the plant stands in; null: in none", optional=True),
@@ -72,22 +81,14 @@ LAYERS: dict[str, Layer] = {
     layer.name: layer
     for layer in (
         Layer("boundary", "MultiPolygon", "The field", (Column("area_m2", "float64", "m²", "Area of the field"),)),
+        Layer("plants", "Point", "Crop plants at the mean of their pixels", (*_POINT, *_IN_ROW)),
+        Layer("weed_plants", "Point", "Weed plants at the mean of their pixels", _POINT),
         Layer(
-            "plants",
-            "Point",
-            "Crop plants at the mean of their pixels",
-            (
-                _PLANT_ID,
-                _CLASS,
-                Column("x", "float64", "m", "Easting of the plant in the layer's CRS"),
-                Column("y", "float64", "m", "Northing of the plant in the layer's CRS"),
-                _AREA,
-                Column("diameter_m", "float64", "m", "Diameter of the circle of the same area"),
-                _CONFIDENCE,
-                *_IN_ROW,
-            ),
+            "plant_outlines",
+            "MultiPolygon",
+            "Crop and weed plants along pixel edges",
+            (_PLANT_ID, _CLASS, _AREA, _CONFIDENCE),
         ),
-        Layer("plant_outlines", "Polygon", "Crop plants along pixel edges", (_PLANT_ID, _CLASS, _AREA, _CONFIDENCE)),
         Layer(
             "weeds",
             "Polygon",

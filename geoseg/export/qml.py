@@ -139,7 +139,8 @@ _CROP, _WEED = LEGEND["crop"].rgb, LEGEND["weed"].rgb
 STYLES: dict[str, str] = {
     "boundary": single(polygon((40, 40, 40), fill_alpha=0)),
     "plants": single(marker(_CROP)),
-    "plant_outlines": single(polygon(_CROP)),
+    "weed_plants": single(marker(_WEED)),
+    "plant_outlines": categorised("class", [("crop", "crop", polygon(_CROP)), ("weed", "weed", polygon(_WEED))]),
     "weeds": single(polygon(_WEED)),
     "rows": single(line(_CROP)),
     "gaps": single(line((230, 60, 30), 0.9)),

@@ -125,7 +125,9 @@ def machine_lines(name: str, machine: Machine, *, full: bool) -> Iterator[str]:
 def _plant_lines(plants: Mapping[str, Any], valid_ha: float) -> Iterator[str]:
     crop, weeds = plants["plants"], plants["weeds"]
     per_m2 = crop["kept"] / (valid_ha * 1e4) if valid_ha else 0.0
-    yield f"crop plants   {crop['kept']:,} ({per_m2:.2f} per m²), plants that touch count as one"
+    touch = ", plants that touch count as one" if plants["grouping"]["method"] == "components" else ""
+    yield f"crop plants   {crop['kept']:,} ({per_m2:.2f} per m²){touch}"
+    yield f"weed plants   {plants['weed_plants']['kept']:,}"
     yield f"weed patches  {weeds['kept']:,}, {_area(weeds['area_m2'] / 1e4)} in all"
 
 

@@ -1,53 +1,30 @@
-"""Plants and weed patches of a class raster, by today's simple rule. Knows areas and classes, not files of results.
+"""Plants and weed patches of a run: what counts, and where it is written. Knows areas and classes, not how to group.
 
-Every connected crop region of at least `min_plant_m2` is a plant, and every connected weed region of at least
-`min_patch_m2` is a patch; what is too small is counted and left out. Plants whose leaves touch are one plant here.
-An id is the place of the first pixel in the raster, so it does not depend on windows, blocks or order.
+Vegetation is grouped into plants by the network's offsets, by cutting regions, or not at all (`instances`); crop and
+weed plants of at least `min_plant_m2` count. Weed patches are the connected regions of the weed class, whatever the
+plants. An id is the place of the first pixel in the raster, so it does not depend on windows, blocks or order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
-from geoseg.errors import ConfigError
 from geoseg.legend import CROP, LEGEND, WEED
-from geoseg.vectors import Component, ComponentBatch, PixelGrid, batches, pixel_grid
+from geoseg.segment.instances import components_of, split_of, votes_of
+from geoseg.segment.plantbatch import GroupStats, PlantBatch, Rasters
+from geoseg.segment.plantconfig import OFFSET_LIMIT, PlantConfig
+from geoseg.vectors import ComponentBatch, PixelGrid, batches, pixel_grid
 
-__all__ = ["InstanceStats", "PlantConfig", "PlantStats", "Sink", "collect", "owner_block"]
+__all__ = ["GroupFacts", "InstanceStats", "PlantConfig", "PlantStats", "Sink", "collect", "plants_of"]
 
-
-@dataclass(frozen=True)
-class PlantConfig:
-    """What counts (YAML section ``plants``).
-
-    Attributes:
-        min_plant_m2: Smallest crop region that is a plant, square metres.
-        min_patch_m2: Smallest weed region that is a patch, square metres. 0 keeps the last pixel: a weed that is left
-            out here is not reported, and the prescription counts pixels anyway.
-    """
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
-    min_plant_m2: float = 0.0002
-    min_patch_m2: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense.
-
-        Raises:
-            ConfigError: If an area is negative or no number.
-        """
-        for name in ("min_plant_m2", "min_patch_m2"):
-            value = getattr(self, name)
-            if not (value >= 0 and math.isfinite(value)):
-                raise ConfigError(f"plants.{name} is {value}; expected square metres, 0 or more")
+_Batch = TypeVar("_Batch", ComponentBatch, PlantBatch)
 
 
 class Sink(Protocol):
@@ -59,10 +36,10 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class InstanceStats:
-    """What became of the regions of one class.
+    """What became of the plants of one class, or of weed patches.
 
     Attributes:
-        candidates: Connected regions found.
+        candidates: Those found.
         kept: Those that count.
         dropped_small: Those below the smallest area.
         area_m2: Area of those that count.
@@ -77,33 +54,57 @@ class InstanceStats:
 
 
 @dataclass(frozen=True)
+class GroupFacts:
+    """How vegetation became plants.
+
+    Attributes:
+        method: How it was grouped.
+        regions: Connected regions of vegetation.
+        pieces: Connected parts after regions were cut.
+        plants: Plants after parts with one centre were joined, small ones included.
+        unclaimed_m2: Vegetation near no centre, in no plant.
+        longest_m: Longest side of a plant.
+        notes: What a person should know of: plants and regions too large to be treated as others are.
+    """
+
+    method: str
+    regions: int
+    pieces: int
+    plants: int
+    unclaimed_m2: float
+    longest_m: float
+    notes: list[str]
+
+
+@dataclass(frozen=True)
 class PlantStats:
     """What `collect` found.
 
     Attributes:
-        plants: Crop regions.
-        weeds: Weed regions.
-        mean_plant_m2: Mean area of a plant; None without plants.
+        plants: Crop plants.
+        weed_plants: Weed plants.
+        weeds: Weed patches: connected regions of the weed class.
+        grouping: How vegetation became plants.
+        mean_plant_m2: Mean area of a crop plant; None without plants.
         gsd_m: Side of a pixel, metres.
     """
 
     plants: InstanceStats
+    weed_plants: InstanceStats
     weeds: InstanceStats
+    grouping: GroupFacts
     mean_plant_m2: float | None
     gsd_m: float
 
 
-def collect(
-    classes: Path | str, confidence: Path | str | None, config: PlantConfig, sink: Sink, *, block_px: int = 2048
-) -> PlantStats:
+def collect(rasters: Rasters, config: PlantConfig, sink: Sink, *, block_px: int | None = None) -> PlantStats:
     """Plants, their outlines and weed patches, sent to `sink`; gives back what was found.
 
-    Layers ``plants``, ``plant_outlines`` and ``weeds`` receive the features of one strip of the raster at a time, in
-    the order of ids.
+    Layers ``plants``, ``weed_plants``, ``plant_outlines`` and ``weeds`` receive the features of one strip of the raster
+    at a time, in the order of ids.
 
     Args:
-        classes: Class raster in a CRS with metres, feet or none.
-        confidence: Confidence raster on the same grid, or None.
+        rasters: The files of a run, in a CRS with metres, feet or none.
         config: What counts.
         sink: Where the features go.
         block_px: Side of the blocks that are read. Changes the order of the features and nothing else.
@@ -111,59 +112,121 @@ def collect(
     Raises:
         InputError: If a raster cannot be used, or its CRS is in degrees.
     """
-    grid = pixel_grid(classes)
-    plants, weeds = _Tally(config.min_plant_m2 / grid.pixel_m2), _Tally(config.min_patch_m2 / grid.pixel_m2)
-    for batch in batches(classes, codes=(CROP, WEED), block_px=block_px, confidence=confidence):
-        crop = plants.sift(batch.select(batch.code == CROP))
-        weed = weeds.sift(batch.select(batch.code == WEED))
-        if len(crop):
-            _send_plants(sink, crop, grid)
-        if len(weed):
-            columns = {"patch_id": weed.id, "area_m2": weed.area_px * grid.pixel_m2, "confidence": weed.confidence}
-            sink.append("weeds", columns, weed.geometry)
-    found = plants.stats(grid.pixel_m2)
+    grid = pixel_grid(rasters.classes)
+    smallest = config.min_plant_m2 / grid.pixel_m2
+    crops, weeds, patches = _Tally(smallest), _Tally(smallest), _Tally(config.min_patch_m2 / grid.pixel_m2)
+    counts = GroupStats()
+    for batch in plants_of(rasters, config, counts, block_px=block_px):
+        crop, weed = crops.sift(batch.select(batch.is_crop)), weeds.sift(batch.select(~batch.is_crop))
+        _send_points(sink, "plants", crop, grid)
+        _send_points(sink, "weed_plants", weed, grid)
+        _send_outlines(sink, batch.select(batch.area_px >= smallest * (1 - 1e-9)), grid)
+    for patch in batches(rasters.classes, codes=(WEED,), block_px=block_px or 2048, confidence=rasters.confidence):
+        _send_patches(sink, patches.sift(patch), grid)
+    found = crops.stats(grid.pixel_m2)
     mean_plant_m2 = found.area_m2 / found.kept if found.kept else None
-    return PlantStats(found, weeds.stats(grid.pixel_m2), mean_plant_m2, math.sqrt(grid.pixel_m2))
+    facts = _facts(rasters, config, counts, grid)
+    others = weeds.stats(grid.pixel_m2), patches.stats(grid.pixel_m2)
+    return PlantStats(found, *others, facts, mean_plant_m2, math.sqrt(grid.pixel_m2))
 
 
-def owner_block(component: Component, block_px: int) -> tuple[int, int]:
-    """The block (row, col in blocks) that owns a component: the one that holds its centre pixel.
+def plants_of(
+    rasters: Rasters, config: PlantConfig, counts: GroupStats, *, block_px: int | None = None
+) -> Iterator[PlantBatch]:
+    """All plants, small ones included, strip by strip.
 
-    Every pixel is in exactly one block, so every component has exactly one owner.
+    Args:
+        rasters: The files of a run.
+        config: How vegetation is grouped.
+        counts: Counts; what is found is added.
+        block_px: Side of the blocks that are read; None: the usual one.
 
     Raises:
-        ValueError: If `block_px` is not positive.
+        InputError: If a raster cannot be used.
     """
-    if block_px <= 0:
-        raise ValueError(f"block_px is {block_px}; expected a positive number of pixels")
-    row, col = component.centre
-    return row // block_px, col // block_px
+    gsd_m = math.sqrt(pixel_grid(rasters.classes).pixel_m2)
+    given = {} if block_px is None else {"block_px": block_px}
+    method = _method(rasters, config)
+    if method == "offsets":
+        return votes_of(rasters, counts, config.voting(gsd_m), **given)
+    if method == "watershed":
+        return split_of(rasters, counts, config.splitting(gsd_m), **given)
+    return components_of(rasters, counts, **given)
 
 
-def _send_plants(sink: Sink, crop: ComponentBatch, grid: PixelGrid) -> None:
-    x, y = grid.centres(crop.centroid)
-    area_m2 = crop.area_px * grid.pixel_m2
-    shared = {
-        "plant_id": crop.id,
-        "class": np.full(len(crop), LEGEND[CROP].name, dtype=object),
-        "area_m2": area_m2,
-        "confidence": crop.confidence,
+def _method(rasters: Rasters, config: PlantConfig) -> str:
+    if config.method != "auto":
+        return config.method
+    return "watershed" if rasters.offsets is None else "offsets"
+
+
+def _facts(rasters: Rasters, config: PlantConfig, counts: GroupStats, grid: PixelGrid) -> GroupFacts:
+    gsd_m = math.sqrt(grid.pixel_m2)
+    longest_m = counts.longest_px * gsd_m
+    notes: list[str] = []
+    if counts.long:
+        limit_m = 4 * config.voting(gsd_m).longest_px * gsd_m
+        most_m = 4 * OFFSET_LIMIT * gsd_m
+        remedy = "raise plants.max_plant_m" if limit_m < 0.99 * most_m else "take a coarser grid with --gsd"
+        notes.append(
+            f"{counts.long:,} plants reach farther from their centre than half of {limit_m:.2f} m (the longest is "
+            f"{longest_m:.2f} m) and may be cut or lose their ends; {remedy}"
+        )
+    if counts.uncut:
+        notes.append(
+            f"{counts.uncut:,} connected regions, up to {longest_m:.1f} m long, were too large to be cut and count as "
+            "one plant each; use a model that gives offsets"
+        )
+    return GroupFacts(
+        method=_method(rasters, config),
+        regions=counts.regions,
+        pieces=counts.pieces,
+        plants=counts.plants,
+        unclaimed_m2=counts.unclaimed_px * grid.pixel_m2,
+        longest_m=longest_m,
+        notes=notes,
+    )
+
+
+def _send_points(sink: Sink, layer: str, plants: PlantBatch, grid: PixelGrid) -> None:
+    if not len(plants):
+        return
+    x, y = grid.centres(plants.centroid)
+    diameter_m = np.sqrt(4 / math.pi * plants.area_px * grid.pixel_m2)
+    sink.append(layer, _columns(plants, grid) | {"x": x, "y": y, "diameter_m": diameter_m}, shapely.points(x, y))
+
+
+def _send_outlines(sink: Sink, plants: PlantBatch, grid: PixelGrid) -> None:
+    if len(plants):
+        sink.append("plant_outlines", _columns(plants, grid), plants.geometry)
+
+
+def _send_patches(sink: Sink, weed: ComponentBatch, grid: PixelGrid) -> None:
+    if len(weed):
+        columns = {"patch_id": weed.id, "area_m2": weed.area_px * grid.pixel_m2, "confidence": weed.confidence}
+        sink.append("weeds", columns, weed.geometry)
+
+
+def _columns(plants: PlantBatch, grid: PixelGrid) -> dict[str, NDArray[Any]]:
+    names = np.array([LEGEND[WEED].name, LEGEND[CROP].name], dtype=object)
+    return {
+        "plant_id": plants.id,
+        "class": names[plants.is_crop.astype(np.intp)],
+        "area_m2": plants.area_px * grid.pixel_m2,
+        "confidence": plants.confidence,
     }
-    points = shared | {"x": x, "y": y, "diameter_m": np.sqrt(4 / math.pi * area_m2)}
-    sink.append("plants", points, shapely.points(x, y))
-    sink.append("plant_outlines", shared, crop.geometry)
 
 
 class _Tally:
-    """Counts the regions of one class and sifts out the small ones."""
+    """Counts plants or patches and sifts out the small ones."""
 
     def __init__(self, min_px: float) -> None:
-        # A region of exactly the smallest area counts, also where the division by the pixel's area rounds up.
+        # One of exactly the smallest area counts, also where the division by the pixel's area rounds up.
         self._min_px = min_px * (1 - 1e-9)
         self._kept = self._kept_px = self._dropped = self._dropped_px = 0
 
-    def sift(self, batch: ComponentBatch) -> ComponentBatch:
-        """The regions that count."""
+    def sift(self, batch: _Batch) -> _Batch:
+        """Those that count."""
         large = batch.area_px >= self._min_px
         self._kept += int(np.count_nonzero(large))
         self._kept_px += int(batch.area_px[large].sum())

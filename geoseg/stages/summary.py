@@ -31,11 +31,17 @@ def summarise(directory: RunDirectory) -> dict[str, Any]:
     }
     if vectors := directory.facts("vectorize"):
         summary["plants"] = vectors
+        summary["warnings"] = [*summary["warnings"], *vectors["grouping"]["notes"]]
     if rows := directory.facts("rows"):
         summary |= {"rows": rows["rows"], "stand": rows["stand"]}
     if totals := directory.facts("prescribe").get("totals"):
         facts = directory.facts("prescribe")
+        losses = facts.get("losses", {})
         summary["prescription"] = totals | facts.get("heading", {}) | {"machine": facts.get("machine")}
+        summary["prescription"]["made_coarser"] = losses
+        summary["warnings"] = [
+            *summary["warnings"], *(f"{profile}: {'; '.join(loss['lines'])}" for profile, loss in losses.items())
+        ]  # fmt: skip
     elif refused := directory.record.get("refused"):
         summary["prescription"] = {"refused": refused}
     write_json(directory / SUMMARY, summary)
