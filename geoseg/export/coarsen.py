@@ -16,7 +16,7 @@ from geoseg.export.planned import Plan, Planned
 from geoseg.spray.grid import field_share
 from geoseg.spray.zones import partition
 
-__all__ = ["Loss", "fewer_rates", "loss_between", "merge_zones"]
+__all__ = ["Loss", "closed_gaps", "fewer_rates", "larger_cells", "loss_between"]
 
 _TOUCH = 1e-6
 """Share of a cell that ground must have to count as met: less is the noise of coordinates."""
@@ -52,19 +52,27 @@ class Loss:
         return [self.reason, self.detail, *changed, over, f"treated too little: {self.under_treated_m2:.1f} m2"]
 
 
-def merge_zones(plan: Planned, reach: int) -> Plan:
+def closed_gaps(plan: Planned, reach: int) -> Plan:
     """The plan with gaps closed: ground takes a higher rate where it lies between spots less than `reach` cells apart.
 
-    This is a morphological closing of the cells' rates by a square, which never lowers any. Ground that is never
-    sprayed stays so: it is cut out afterwards.
+    This is a morphological closing of the cells' rates by a square, which never lowers any.
 
     Args:
         plan: The plan.
-        reach: Widest gap that is closed, in cells of the lattice; with the whole lattice, one rate remains.
+        reach: Widest gap that is closed, in cells of the lattice.
     """
+    return _redrawn(plan, _closed(_levels(plan), reach))
+
+
+def larger_cells(plan: Planned, factor: int) -> Plan:
+    """The plan with cells `factor` + 1 times as long and wide, each with the highest rate of the ground in it."""
+    return _redrawn(plan, _in_blocks(_levels(plan), factor + 1))
+
+
+def _redrawn(plan: Planned, level: NDArray[np.uint8]) -> Plan:
+    """The plan with other rates in its cells; ground that is never sprayed stays so."""
     boundary: Any = plan.boundary
     share, edge = field_share(boundary, plan.box)
-    level = _closed(_levels(plan), reach)
     if plan.excluded is not None:
         level[plan.excluded] = 1
     split = plan.config.holes == "split"
@@ -99,6 +107,14 @@ def _closed(level: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
     closed = minimum_filter(raised, side, mode="nearest", origin=-1 if side % 2 == 0 else 0)
     inner = slice(2 * side, -2 * side)
     return np.maximum(closed[inner, inner], level)
+
+
+def _in_blocks(level: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """The highest level of each block of `factor` by `factor` cells, in all of its cells."""
+    rows, cols = level.shape
+    padded = np.pad(level, ((0, -rows % factor), (0, -cols % factor)))
+    blocks = padded.reshape(padded.shape[0] // factor, factor, -1, factor).max(axis=(1, 3))
+    return np.repeat(np.repeat(blocks, factor, axis=0), factor, axis=1)[:rows, :cols]
 
 
 def fewer_rates(plan: Planned, most: int) -> Plan:

@@ -1,7 +1,8 @@
 """A plan made to fit what a terminal takes: as it is, or as little coarser as will do. Never less treated, never cut.
 
 Too many rates are raised to fewer. Where there are too many polygons, vertices or bytes, gaps between treated spots
-are closed; a grid with too many bytes takes larger cells. What no coarser plan can mend is an error.
+are closed or cells made larger, whichever takes less liquid; a grid with too many bytes takes larger cells. What no
+coarser plan can mend is an error.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from geoseg.errors import PrescriptionError
-from geoseg.export.coarsen import Loss, fewer_rates, loss_between, merge_zones
+from geoseg.export.coarsen import Loss, closed_gaps, fewer_rates, larger_cells, loss_between
 from geoseg.export.limits import excess, refuse_name
 from geoseg.export.planned import Planned
 from geoseg.export.profiles import Profile
@@ -59,9 +60,8 @@ def fit(plan: Planned, profile: Profile, name: str, make: Maker) -> Fitted:
     found = attempt(rated, profile, name, make)
     if found.reason:
         reasons.append(found.reason)
-    if found.reach:
-        gap = found.reach * max(plan.config.cell_m)
-        details.append(f"gaps of up to {gap:g} m between treated spots are sprayed")
+    if found.detail:
+        details.append(found.detail)
     if found.plan is plan:  # nothing changed, or only a grid: what its cells cost is measured in the file
         return Fitted(plan, found.files, "; ".join(reasons))
     loss = loss_between(plan, found.plan, "; ".join(reasons), "; ".join(details))
@@ -70,12 +70,12 @@ def fit(plan: Planned, profile: Profile, name: str, make: Maker) -> Fitted:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """Files of a plan with gaps of up to `reach` cells closed."""
+    """A plan and its files, what did not hold before, and what was done."""
 
     plan: Planned
     files: dict[str, bytes]
-    reach: int = 0
     reason: str = ""
+    detail: str = ""
 
 
 def _refuse_field(plan: Planned, profile: Profile) -> None:
@@ -100,30 +100,52 @@ def _fit_grid(plan: Planned, profile: Profile, name: str, make: Maker) -> _Attem
 
 
 def _fit_zones(plan: Planned, profile: Profile, name: str, make: Maker) -> _Attempt:
-    """The narrowest gaps closed with which everything holds, found by doubling and halving."""
+    """The plan as it is, or of two ways to make it coarser the one that takes less liquid."""
     files, reason = _made(plan, profile, name, make)
     if not reason:
         return _Attempt(plan, files)
-    too_narrow, found = 0, None
+    width, length = plan.config.cell_m
+    found = []
+    for coarser in (closed_gaps, larger_cells):
+        attempt, size = _least(plan, coarser, lambda one: _made(one, profile, name, make))
+        if attempt is None:
+            continue
+        if coarser is closed_gaps:
+            detail = f"gaps of up to {size * max(width, length):g} m between treated spots are sprayed"
+        else:
+            detail = f"cells are {(size + 1) * width:g} x {(size + 1) * length:g} m, each with its highest rate"
+        found.append(_Attempt(*attempt, reason, detail))
+    if not found:
+        raise PrescriptionError(f"{reason}, and no coarser prescription has less; choose another profile")
+    return min(found, key=lambda one: one.plan.totals.litres)
+
+
+def _least(
+    plan: Planned, coarser: Callable[[Planned, int], Planned], made: Callable[[Planned], tuple[dict[str, bytes], str]]
+) -> tuple[tuple[Planned, dict[str, bytes]] | None, int]:
+    """The least coarse plan with which everything holds, found by doubling and halving; None where there is none."""
+    low, high, found = 0, 1, None
     while found is None:
-        reach = 2 * too_narrow or 1
-        merged = merge_zones(plan, reach)
-        files, still = _made(merged, profile, name, make)
-        if not still:
-            found = _Attempt(merged, files, reach, reason)
-        elif too_narrow >= max(plan.box.shape):
-            raise PrescriptionError(f"{still}, even with one rate for the whole field; choose another profile")
+        found = _attempt(coarser(plan, high), made)
+        if found is None:
+            if high > max(plan.box.shape):
+                return None, 0
+            low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        better = _attempt(coarser(plan, middle), made)
+        if better is None:
+            low = middle
         else:
-            too_narrow = reach
-    while found.reach - too_narrow > 1:
-        reach = (found.reach + too_narrow) // 2
-        merged = merge_zones(plan, reach)
-        files, still = _made(merged, profile, name, make)
-        if still:
-            too_narrow = reach
-        else:
-            found = _Attempt(merged, files, reach, reason)
-    return found
+            high, found = middle, better
+    return found, high
+
+
+def _attempt(
+    plan: Planned, made: Callable[[Planned], tuple[dict[str, bytes], str]]
+) -> tuple[Planned, dict[str, bytes]] | None:
+    files, too_much = made(plan)
+    return None if too_much else (plan, files)
 
 
 def _made(plan: Planned, profile: Profile, name: str, make: Maker) -> tuple[dict[str, bytes], str]:

@@ -18,7 +18,7 @@ from geoseg.export.readback import Readback
 from geoseg.export.readers import is_prescription, read
 from geoseg.export.readme import readme
 
-__all__ = ["FORMATS", "Written", "write"]
+__all__ = ["FORMATS", "Written", "fitted_plan", "write"]
 
 FORMATS = ("shapefile", "zip", "isoxml", "dji", "xag", "geotiff", "gpkg", "kml", "geojson", "csv")
 """Formats that there is a writer for."""
@@ -84,6 +84,12 @@ def write(
     if loss is not None:
         warnings.warn(f"{terminal.name}: {'; '.join(loss.lines())}", GeosegWarning, stacklevel=2)
     return Written(tuple(files), fitted.plan, loss)
+
+
+def fitted_plan(prescription: Planned, profile: Profile | str, name: str = "SPRAY") -> Planned:
+    """What `write` would write: the plan, or a coarser one where the terminal takes no more."""
+    terminal = read_profile(profile) if isinstance(profile, str) else profile
+    return fit(prescription, terminal, name, _maker(terminal.format)).plan
 
 
 def _maker(format_: str) -> Maker:

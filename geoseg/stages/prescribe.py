@@ -15,6 +15,7 @@ from geoseg.progress import bar
 from geoseg.results import CLASSES, FIELD, PRESCRIPTION
 from geoseg.rundir import RunDirectory
 from geoseg.segment.blocks import remove_folder
+from geoseg.stages.exports import export_checked
 
 if TYPE_CHECKING:
     from geoseg.spray.prescription import Prescription
@@ -29,7 +30,6 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
     Raises:
         PrescriptionError: If `required` and the position on the ground is not known, or the rule cannot be obeyed.
     """
-    from geoseg.export import check, write
     from geoseg.export.geopackage import replace_layer
     from geoseg.spray.settings import file_hashes
 
@@ -54,13 +54,14 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
         with bar("prescribe", 2 + len(config.profiles), "step") as progress:
             prescription = plan_of(directory, config.spray)
             progress.update()
-            checks = {}
+            checks, losses = {}, {}
             draft = directory / f".{PRESCRIPTION}.tmp"
             shutil.rmtree(draft, ignore_errors=True)
             for profile in config.profiles:
-                folder = draft / profile
-                write(prescription, folder, profile)
-                checks[profile] = check(folder, prescription).to_dict()
+                found = export_checked(prescription, draft / profile, profile)
+                checks[profile] = found["check"]
+                if "loss" in found:
+                    losses[profile] = found["loss"]
                 progress.update()
             remove_folder(directory / PRESCRIPTION)
             os.replace(draft, directory / PRESCRIPTION)
@@ -76,6 +77,7 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
             "machine": prescription.machine and prescription.machine.title,
             "spray": to_dict(config.spray),
             "checks": checks,
+            "losses": losses,
         }
         stage.outputs += [path for path in sorted((directory / PRESCRIPTION).rglob("*")) if path.is_file()]
         stage.outputs.append(directory / FIELD)
