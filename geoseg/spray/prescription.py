@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from shapely import MultiPolygon, Polygon
 
-from geoseg.errors import PrescriptionError
-from geoseg.spray.aggregate import CellCounts, aggregate, raster_geobox
-from geoseg.spray.grid import apply, field_share, lattice, true_heading
-from geoseg.spray.ground import headland_cells, read_exclusions, touched_cells
-from geoseg.spray.heading import Heading, choose_heading
+from geoseg.spray.aggregate import CellCounts
+from geoseg.spray.grid import apply, true_heading
+from geoseg.spray.heading import Heading
 from geoseg.spray.machine import Machine
-from geoseg.spray.plants import count_plants
-from geoseg.spray.rules import Decision, Seen, SprayConfig, decide
-from geoseg.spray.settings import resolved
+from geoseg.spray.rules import Decision, SprayConfig, decide
+from geoseg.spray.survey import survey
 from geoseg.spray.totals import Totals, add_up
 from geoseg.spray.zones import partition
 
@@ -76,7 +72,7 @@ class Prescription:
 
     def rate_grid(self) -> NDArray[np.float32]:
         """(rows, cols) rate of each cell in litres per hectare; NaN outside the field."""
-        rate = np.array(self.decision.rates, np.float32)[self.decision.level]
+        rate = self.decision.rate_grid()
         return np.where(self.share > 0, rate, np.float32(np.nan))
 
     def cells(self, *, only_seen_or_treated: bool = True) -> Iterator[gpd.GeoDataFrame]:
@@ -140,54 +136,29 @@ def plan(
         >>> prescription.totals.saved_percent  # doctest: +SKIP
         71.3
     """
-    config, machine = resolved(config or SprayConfig())
-    boundary = _usable(boundary)
-    crs = raster_geobox(classes).crs
-    heading = choose_heading(config, crs, boundary, rows_heading_deg)
-    box = lattice(boundary, crs, config.cell_m, heading.degrees)
-    counts = aggregate(classes, box, boundary)
-    if package is not None:
-        plants = count_plants(package, box, boundary)
-        counts = dataclasses.replace(counts, weed_plants=plants.weed, crop_plants=plants.crop)
-    share, edge = field_share(boundary, box)
-    headland = headland_cells(boundary, box, share, config.headland_m) if config.headland_m > 0 else None
-    excluded = None
-    if config.exclusions is not None:
-        excluded = touched_cells(read_exclusions(config.exclusions, crs, config.exclusion_buffer_m), box)
-    seen = Seen(counts.weed, counts.valid, share, counts.pixel_area_m2, counts.weed_plants, headland, excluded)
-    decision = decide(config, seen)
+    found = survey(classes, boundary, config or SprayConfig(), package=package, rows_heading_deg=rows_heading_deg)
+    decision = decide(found.config, found.seen)
+    excluded, box, share = found.seen.excluded, found.box, found.share
+    split = found.config.holes == "split"
     polygons, levels = partition(
-        decision.level + np.uint8(1), share, edge, box, boundary, split_holes=config.holes == "split", firm=excluded
+        decision.level + np.uint8(1), share, found.edge, box, found.boundary, split_holes=split, firm=excluded
     )
     zones = _frame(polygons, np.array([0.0, *decision.rates])[levels], box)
     return Prescription(
         zones=zones,
         box=box,
-        heading_deg=heading.degrees,
-        true_heading_deg=true_heading(box, heading.degrees),
-        counts=counts,
+        heading_deg=found.heading.degrees,
+        true_heading_deg=true_heading(box, found.heading.degrees),
+        counts=found.counts,
         share=share,
         decision=decision,
-        boundary=boundary,
-        config=config,
-        totals=add_up(zones, boundary, config, machine, counts, share, decision, excluded),
-        heading=heading,
-        machine=machine,
+        boundary=found.boundary,
+        config=found.config,
+        totals=add_up(zones, found.boundary, found.config, found.machine, found.counts, share, decision, excluded),
+        heading=found.heading,
+        machine=found.machine,
         excluded=excluded,
     )
-
-
-def _usable(boundary: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
-    if boundary.is_empty or boundary.geom_type not in ("Polygon", "MultiPolygon"):
-        found = f"{'an empty ' if boundary.is_empty else 'a '}{boundary.geom_type}"
-        raise PrescriptionError(
-            f"the field boundary is {found}; expected a polygon with an area, in the CRS of the map"
-        )
-    if not boundary.is_valid:
-        raise PrescriptionError(
-            f"the field boundary is not valid ({shapely.is_valid_reason(boundary)}); repair it first"
-        )
-    return shapely.force_2d(boundary)
 
 
 def _frame(polygons: NDArray[np.object_], rates: NDArray[np.float64], box: GeoBox) -> gpd.GeoDataFrame:

@@ -80,6 +80,10 @@ class Decision:
         mask: NDArray[np.bool_] = self.level > 0
         return mask
 
+    def rate_grid(self) -> NDArray[np.float32]:
+        """(rows, cols) rate of each cell in litres per hectare, 0 outside the field."""
+        return np.array(self.rates, np.float32)[self.level]
+
 
 def decide(config: SprayConfig, seen: Seen) -> Decision:
     """Which cells are treated, and at which rate.
