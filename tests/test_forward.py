@@ -65,11 +65,6 @@ def test_no_room_at_all_is_an_error_and_not_an_endless_loop(tmp_path):
         blocks_of(tmp_path, SmallDevice(0, MemoryError()))
 
 
-def test_other_faults_of_the_device_are_not_swallowed(tmp_path):
-    with pytest.raises(RuntimeError, match="on fire"):
-        blocks_of(tmp_path, SmallDevice(0, RuntimeError("device on fire")))
-
-
 def test_a_segmenter_that_reduces_is_asked_to(tmp_path):
     class Reducing(LatticeSegmenter):
         asked = 0

@@ -84,6 +84,7 @@ class BlockJob:
         parts: What the blocks are made from.
         block_px: Side of a block.
         layers: What is kept of every block.
+        fallbacks: Backends that take over when the device of a worker fails.
     """
 
     ortho: Ortho
@@ -96,6 +97,7 @@ class BlockJob:
     parts: dict[str, Any]
     block_px: int
     layers: tuple[Layer, ...]
+    fallbacks: tuple[str, ...] = ()
 
     def store(self) -> BlockStore:
         """The blocks, as they are."""
@@ -142,23 +144,23 @@ def predict_on(client: Client, job: BlockJob, progress: Callable[[int], None] = 
     store = job.store()
     total = PredictStats()
     waiting = store.pending()
-    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     blocks: dict[Any, Rect] = {}
     running = as_completed()
 
-    def submit(block: Rect) -> None:
-        future = client.submit(_do_block, job, block, pure=False, retries=RETRIES)
-        blocks[future] = block
-        running.add(future)
+    def submit_more() -> None:
+        # Counted again each time: the workers of a cluster come and go while a run is under way.
+        workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        for block in islice(waiting, max(0, IN_FLIGHT * workers - len(blocks))):
+            future = client.submit(_do_block, job, block, pure=False, retries=RETRIES)
+            blocks[future] = block
+            running.add(future)
 
-    for block in islice(waiting, IN_FLIGHT * workers):
-        submit(block)
+    submit_more()
     for future in running:
         block = blocks.pop(future)
         total += _ended(future, block, store)
         progress(block.size)
-        if (following := next(waiting, None)) is not None:
-            submit(following)
+        submit_more()
     return total
 
 
@@ -179,11 +181,16 @@ _lock = threading.Lock()
 def _do_block(job: BlockJob, block: Rect) -> PredictStats:
     """One block, on a worker; its threads take turns, because a network uses all processors that it gets."""
     with _lock:
-        segmenter = _segmenter(job.model, job.backend) if isinstance(job.model, str) else job.model
-        return predict(lambda: job.ortho.reader(job.grid, job.field), segmenter, job.store().only(block), job.config)
+        return predict(
+            lambda: job.ortho.reader(job.grid, job.field),
+            _segmenter(job.model, job.backend) if isinstance(job.model, str) else job.model,
+            job.store().only(block),
+            job.config,
+            fallbacks=[functools.partial(_segmenter, str(job.model), backend) for backend in job.fallbacks],
+        )
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=3)
 def _segmenter(model: str, backend: str) -> Segmenter:
     from geoseg.models import load
 

@@ -6,31 +6,16 @@ result is the same: what is kept of a window never depends on more than its marg
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.errors import ModelError, RunError
 from geoseg.models.card import Segmenter
-from geoseg.segment.layers import network_layers
+from geoseg.segment.device import Device, Loader, classify, free_memory, is_out_of_memory
 from geoseg.windows import Rect, rect_windows
 
 __all__ = ["Forward", "classify", "measure_speed"]
-
-
-def classify(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classes and confidence from class probabilities.
-
-    Args:
-        probabilities: (N, K, H, W) float32 in 0..1.
-
-    Returns:
-        (N, H, W) uint8 class codes and (N, H, W) uint8 confidence in percent.
-    """
-    classes = probabilities.argmax(axis=1).astype(np.uint8)
-    confidence = np.rint(probabilities.max(axis=1) * 100).clip(0, 100).astype(np.uint8)
-    return classes, confidence
 
 
 def measure_speed(segmenter: Segmenter, side_px: int = 1024) -> float:
@@ -51,24 +36,25 @@ class Forward:
         layers: What it gives.
         limit_px: Pixels that the device did not take at once; None as long as it took everything.
         forwarded_px: Pixels that went through the network.
+        faults: What went wrong with the device so far, one line each.
     """
 
-    def __init__(self, segmenter: Segmenter, margin_px: int) -> None:
+    def __init__(self, segmenter: Segmenter, margin_px: int, fallbacks: Sequence[Loader] = ()) -> None:
         """Wrap a segmenter.
 
         Args:
             segmenter: Gives class probabilities, or all `layers` if it has `classify`.
             margin_px: Margin of the windows that come; nothing there is kept.
+            fallbacks: Loaders of what takes its place when it fails.
 
         Raises:
             ModelError: If the card promises more than the segmenter gives.
         """
-        self.layers = network_layers(segmenter.card)
-        if len(self.layers) > 2 and not hasattr(segmenter, "classify"):
-            raise ModelError(f"model {segmenter.card.name} has offsets on its card; its segmenter needs `classify`")
         self.limit_px: int | None = None
         self.forwarded_px = 0
-        self._segmenter = segmenter
+        self._device = Device(segmenter, fallbacks)
+        self.layers = self._device.layers
+        self.faults = self._device.faults
         self._margin, self._stride = margin_px, segmenter.card.tiling.stride_px
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -82,31 +68,28 @@ class Forward:
         pixels = count * height * width
         if self.limit_px is None or pixels < self.limit_px:
             try:
-                return self._whole(images)
+                found = self._device(images)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if count == 1 and max(height, width) - 2 * self._margin <= self._stride:
-                    side = f"{width} x {height} pixels"
-                    raise RunError(f"a window of {side} does not fit into memory; close other programs") from error
+                    return self._elsewhere(images)
+            else:
+                self.forwarded_px += pixels
+                return found
             self.limit_px = pixels
-            _free()
+            free_memory()
         if count > 1:
             halves = self(images[: count // 2]), self(images[count // 2 :])
             return tuple(np.concatenate(both) for both in zip(*halves, strict=True))
         return self._in_four(images)
 
-    def _whole(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        reduced = getattr(self._segmenter, "classify", None)
-        found = classify(self._segmenter(images)) if reduced is None else tuple(reduced(images))
-        count, bands, height, width = images.shape
-        whole = Rect(0, 0, height, width)
-        wanted = [(count, *layer.shape(whole)) for layer in self.layers]
-        if [part.shape for part in found] != wanted:
-            shapes = ", ".join(str(part.shape) for part in found)
-            raise ModelError(f"model {self._segmenter.card.name} gave arrays of {shapes}; its card promises {wanted}")
-        self.forwarded_px += images.size // bands
-        return found
+    def _elsewhere(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The smallest window that there is, on another device than the one that has no room for it."""
+        side = f"{image.shape[3]} x {image.shape[2]} pixels"
+        self._device.replace(MemoryError(f"a window of {side} does not fit into memory; close other programs"))
+        self.limit_px = None
+        return self(image)
 
     def _in_four(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
         _, _, height, width = image.shape
@@ -119,17 +102,3 @@ class Forward:
             for layer, whole, piece in zip(self.layers, found, part, strict=True):
                 whole[(..., *layer.rect(window.write).slices)] = piece[(..., *layer.rect(window.crop).slices)]
         return found
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    text = str(error).lower()
-    return any(words in text for words in ("out of memory", "bad_alloc", "not enough memory", "cannot allocate"))
-
-
-def _free() -> None:
-    """Give back what torch keeps of the GPU's memory; torch is not imported for that."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -20,7 +20,8 @@ from geoseg.errors import OrthoError
 from geoseg.models.card import Segmenter
 from geoseg.progress import span
 from geoseg.segment.blocks import BlockStore
-from geoseg.segment.forward import Forward, classify
+from geoseg.segment.device import Loader, classify
+from geoseg.segment.forward import Forward
 from geoseg.segment.layers import coarse_any
 from geoseg.segment.preview import PREVIEW, reduce_image
 from geoseg.segment.settings import SegmentConfig, tiling_for
@@ -60,6 +61,7 @@ class PredictStats:
         forward_s: Seconds inside the network.
         wait_s: Seconds that the network waited for a reader.
         total_s: Seconds of the whole loop.
+        faults: What went wrong with the device, one line each.
     """
 
     windows: int = 0
@@ -69,6 +71,7 @@ class PredictStats:
     forward_s: float = 0.0
     wait_s: float = 0.0
     total_s: float = 0.0
+    faults: list[str] = field(default_factory=list)
 
     def __add__(self, other: PredictStats) -> PredictStats:
         """Both together; seconds of workers side by side add up."""
@@ -82,6 +85,7 @@ def predict(
     store: BlockStore,
     config: SegmentConfig | None = None,
     progress: Progress = lambda pixels: None,
+    fallbacks: Sequence[Loader] = (),
 ) -> PredictStats:
     """Bring every pending block of `store` to its end: done, empty or failed.
 
@@ -91,8 +95,12 @@ def predict(
         store: Where blocks are kept, and which layers; what it already holds is not done again.
         config: How to cut and feed.
         progress: Called as blocks are finished.
+        fallbacks: Loaders of segmenters that take over, in order, when the device fails.
+
+    Raises:
+        RunError: If the device fails and nothing can take its place, or the disk is full.
     """
-    return _Loop(open_reader, segmenter, store, config or SegmentConfig(), progress).run()
+    return _Loop(open_reader, segmenter, store, config or SegmentConfig(), progress, fallbacks).run()
 
 
 @dataclass(frozen=True)
@@ -124,12 +132,14 @@ class _Loop:
     store: BlockStore
     config: SegmentConfig
     progress: Progress
+    fallbacks: Sequence[Loader] = ()
     stats: PredictStats = field(default_factory=PredictStats)
     open: dict[Rect, _OpenBlock] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tiling = tiling_for(self.segmenter.card, self.config)
-        self.forward = Forward(self.segmenter, self.tiling.margin_px)
+        self.forward = Forward(self.segmenter, self.tiling.margin_px, self.fallbacks)
+        self.stats.faults = self.forward.faults
         self.names = [layer.name for layer in self.forward.layers]
         self.preview = next((layer for layer in self.store.layers if layer.name == PREVIEW), None)
         self.local = threading.local()
@@ -200,7 +210,9 @@ class _Loop:
     def _reader(self) -> WindowReader:
         reader: WindowReader | None = getattr(self.local, "reader", None)
         if reader is None:
-            reader = self.local.reader = self.open_reader()
+            reader = self.open_reader()
+            own = getattr(self.segmenter, "reader", None)  # one that must know where its windows lie reads for itself
+            reader = self.local.reader = reader if own is None else own(reader)
             self.opened.append(reader)
         return reader
 

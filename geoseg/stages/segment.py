@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from geoseg import __version__
 from geoseg.config import Config, to_dict
 from geoseg.errors import GeosegWarning, IncompleteError
 from geoseg.legend import LEGEND
-from geoseg.models.card import ModelCard, Segmenter
+from geoseg.models.card import ModelCard, Segmenter, read_card
+from geoseg.models.fallback import fallback_backends
 from geoseg.ortho import Ortho
 from geoseg.progress import bar
 from geoseg.results import SUMMARY
@@ -99,17 +102,21 @@ def _predict_and_stitch(
     outputs = {layer.name: directory / f"{layer.name}.tif" for layer in store.layers}
     pixel_ha = abs(grid.affine.determinant) / 1e4
 
+    backend = _named_backend(segmenter, config)
+    others = fallback_backends(segmenter.card, backend) if backend else ()
+
     def predict_all() -> PredictStats:
         with bar("segment", float(grid.shape[0] * grid.shape[1]), "px", pixel_ha) as progress:
             if config.cluster.wanted:
-                backend = getattr(segmenter, "backend", None)  # None: not ours, so it travels itself
                 block_job = BlockJob(
-                    source, grid, field, segmenter if backend is None else config.model, backend or "auto",
-                    config.segment, store.folder.resolve(), store.parts, store.block_px, store.layers,
+                    source, grid, field, config.model if backend else segmenter, backend or "auto",
+                    config.segment, store.folder.resolve(), store.parts, store.block_px, store.layers, others,
                 )  # fmt: skip
                 with connect(config.cluster) as client:
                     return predict_on(client, block_job, progress.update)
-            return predict(lambda: source.reader(grid, field), segmenter, store, config.segment, progress.update)
+            loaders = [functools.partial(load_segmenter, replace(config, backend=other)) for other in others]
+            reader = functools.partial(source.reader, grid, field)
+            return predict(reader, segmenter, store, config.segment, progress.update, loaders)
 
     stats = predict_all()
     (directory / SUMMARY).unlink(missing_ok=True)
@@ -122,6 +129,7 @@ def _predict_and_stitch(
         for entry in LEGEND.entries
     }
     stage.facts["loop"] = dataclasses.asdict(stats)
+    stage.facts["warnings"] += dict.fromkeys(stats.faults)
     stage.facts["ledger"] = dataclasses.asdict(ledger)
     stage.outputs += outputs.values()
     if ledger.failed:
@@ -147,6 +155,12 @@ def _stitch_again(
 def _layers(source: Ortho, shape: tuple[int, int], card: ModelCard, config: Config) -> tuple[Layer, ...]:
     dtype = "uint8" if source.dtype == "uint8" and source.value_max == 255 else "float32"
     return *network_layers(card), preview_layer(shape, tiling_for(card, config.segment).write_px, dtype)
+
+
+def _named_backend(segmenter: Segmenter, config: Config) -> str | None:
+    """The backend of a segmenter that the configuration's model gives too; None if it can only be had as it is."""
+    backend = getattr(segmenter, "backend", None)
+    return backend if backend is not None and read_card(config.model) == segmenter.card else None
 
 
 def load_segmenter(config: Config) -> Segmenter:
