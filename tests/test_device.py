@@ -142,3 +142,33 @@ def test_a_run_whose_device_breaks_ends_on_torch_and_says_so(tmp_path, monkeypat
     assert len(facts["loop"]["faults"]) == 2
     with rasterio.open(done.path / "classes.tif") as one, rasterio.open(whole.path / "classes.tif") as two:
         np.testing.assert_array_equal(one.read(), two.read())
+
+
+def test_sixteen_bits_in_torch_change_few_pixels_and_no_form():
+    from geoseg.models.storage import TorchSegmenter, load_module
+
+    card, module = load_module("default")
+    image = np.kron(RNG.integers(60, 200, (1, 3, 8, 8)), np.ones((1, 1, 16, 16))).astype(np.uint8)
+    full, half = TorchSegmenter(card, module), TorchSegmenter(card, module, "cpu", "bf16")
+    assert (full.backend, half.backend) == ("torch-cpu", "torch-cpu-bf16")
+    for ours, theirs in zip(half.classify(image), full.classify(image), strict=True):
+        assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+    assert (half.classify(image)[0] == full.classify(image)[0]).mean() > 0.97
+    assert 0 < np.abs(half(image) - full(image)).max() < 0.2
+
+
+@pytest.mark.parametrize(("parity", "backend"), [({}, "torch-cuda"), ({"torch-cuda-bf16": 0.996}, "torch-cuda-bf16")])
+def test_a_gpu_computes_in_sixteen_bits_behind_the_parity_gate_only(monkeypatch, parity, backend):
+    import torch
+
+    from geoseg.models import storage
+
+    chosen = []
+    card, module = storage.load_module("default")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(storage, "load_module", lambda name: (card.model_copy(update={"parity": parity}), module))
+    monkeypatch.setattr(
+        storage, "TorchSegmenter", lambda card, module, device, *precision: chosen.append((device, *precision))
+    )
+    storage.load("default")
+    assert chosen == [(torch.device("cuda"), *backend.split("-")[2:])]

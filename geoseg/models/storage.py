@@ -21,9 +21,9 @@ from geoseg.models.zoo import ARCHITECTURES, build, shapes
 __all__ = ["BACKENDS", "MIN_PARITY", "WEIGHTS", "TorchSegmenter", "load", "load_module", "pick_device", "save"]
 
 WEIGHTS = "weights.safetensors"
-MIN_PARITY = {"openvino-f32": 0.999, "openvino-bf16": 0.995}
+MIN_PARITY = {"openvino-f32": 0.999, "openvino-bf16": 0.995, "torch-cuda-bf16": 0.995}
 """Least share of pixels with the same class as torch in 32 bits, for a backend to be chosen by itself."""
-BACKENDS = ("auto", *MIN_PARITY, "torch-cpu", "torch-cuda")
+BACKENDS = ("auto", "openvino-bf16", "openvino-f32", "torch-cpu", "torch-cuda", "torch-cuda-bf16")
 
 
 class TorchSegmenter:
@@ -33,20 +33,24 @@ class TorchSegmenter:
         card: What it needs and promises.
         module: The network in evaluation mode, on `device`.
         device: Where it runs.
-        backend: Name of the backend, with the device.
+        backend: Name of the backend, with the device and, below 32 bits, the precision.
     """
 
-    def __init__(self, card: ModelCard, module: nn.Module, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, card: ModelCard, module: nn.Module, device: str | torch.device = "cpu", precision: str = "f32"
+    ) -> None:
         """Wrap a network.
 
         Args:
             card: Its card.
             module: The network.
             device: Where to run it.
+            precision: ``f32``, or ``bf16`` to let torch choose where 16 bits are enough (autocast).
         """
         self.card = card
         self.device = torch.device(device)
-        self.backend = f"torch-{self.device.type}"
+        self.backend = f"torch-{self.device.type}" + ("" if precision == "f32" else f"-{precision}")
+        self._half = precision == "bf16"
         self.module = channels_last(module.eval(), self.device)
         self._mean = torch.tensor(card.mean, device=self.device).view(1, -1, 1, 1)
         self._std = torch.tensor(card.std, device=self.device).view(1, -1, 1, 1)
@@ -67,7 +71,9 @@ class TorchSegmenter:
             pixels = pixels.pin_memory()
         pixels = pixels.to(self.device, non_blocking=True).to(memory_format=torch.channels_last)
         scale = 255.0 if images.dtype == np.uint8 else 1.0
-        output: Tensor | tuple[Tensor, Tensor] = self.module((pixels.float() / scale - self._mean) / self._std)
+        values = (pixels.float() / scale - self._mean) / self._std
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            output: Tensor | tuple[Tensor, Tensor] = self.module(values)
         return output
 
 
@@ -96,8 +102,8 @@ def load(name: str | Path = "default", backend: str = "auto") -> Segmenter:
 
     Args:
         name: Name of a shipped model, or path of a directory with a card.
-        backend: One of `BACKENDS`. ``auto`` takes the GPU where there is one, else the fastest OpenVINO precision whose
-            parity on the card is high enough, else torch.
+        backend: One of `BACKENDS`. ``auto`` takes the GPU where there is one, in 16 bits if their parity on the card
+            is high enough; else the fastest OpenVINO precision whose parity is; else torch.
 
     Raises:
         ModelError: If there is no such model or backend, or card and weights do not fit.
@@ -108,13 +114,19 @@ def load(name: str | Path = "default", backend: str = "auto") -> Segmenter:
     if backend.startswith("openvino") and not ARCHITECTURES[card.architecture].graph:
         raise ModelError(f"{card.architecture} does not run on {backend}; expected auto, torch-cpu or torch-cuda")
     if backend == "auto":
-        backend = "torch-cuda" if torch.cuda.is_available() else _best_on_cpu(card)
+        backend = _best_on_gpu(card) if torch.cuda.is_available() else _best_on_cpu(card)
     module = shifted(module, card.logit_bias)
     if backend.startswith("torch-"):
-        return TorchSegmenter(card, module, pick_device(backend.removeprefix("torch-")))
+        _, device, *precision = backend.split("-")
+        return TorchSegmenter(card, module, pick_device(device), *precision)
     from geoseg.models.openvino import OpenvinoSegmenter
 
     return OpenvinoSegmenter(card, module, backend.removeprefix("openvino-"))
+
+
+def _best_on_gpu(card: ModelCard) -> str:
+    half = "torch-cuda-bf16"
+    return half if card.parity.get(half, 0) >= MIN_PARITY[half] else "torch-cuda"
 
 
 def _best_on_cpu(card: ModelCard) -> str:
