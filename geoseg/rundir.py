@@ -9,10 +9,11 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +31,9 @@ STAGES = ("segment", "vectorize", "rows", "prescribe", "picture")
 """In the order in which one builds on the other."""
 _DRAFTS = (".*.tmp*", ".*.draft*.tif*", ".*.cog*.tif*", ".*.part.gpkg*")
 """Names of files at work; what a killed run left of them is removed by the next."""
+
+_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|/vsi[a-z0-9_]+/")
+"""Addresses such as s3://bucket/run, of whose slashes a Path keeps one; a drive letter of Windows is none."""
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -54,6 +58,21 @@ class Stage:
     outputs: list[Path] = field(default_factory=list)
 
 
+def _forget_peak() -> None:
+    """Have the kernel count the peak of this process's memory from now on, where it can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_mb() -> int | None:
+    """Most memory in MiB that this process had at once since `_forget_peak`; None where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    return next((int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM:")), None)
+
+
 class RunDirectory:
     """A folder that holds the results of one run; use as a context manager to lock it.
 
@@ -75,8 +94,13 @@ class RunDirectory:
 
         Raises:
             BusyError: If another process holds the lock.
-            InputError: If the folder cannot be made or its record cannot be read.
+            InputError: If the folder cannot be made, lies in an object store, or its record cannot be read.
         """
+        if _ELSEWHERE.match(self.path.as_posix()):
+            raise InputError(
+                f"{self.path} is not a folder of a file system; a run directory is locked and its files are renamed, "
+                "which object stores cannot do: write to a disk that all workers see and copy the results afterwards"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
@@ -119,6 +143,7 @@ class RunDirectory:
         stage = Stage(False)
         self.worked.append(name)
         started = time.perf_counter()
+        _forget_peak()
         emit("stage_started", stage=name, run=str(self.path))
         with full_disk(self.path), span(name, stage=True):
             yield stage
@@ -129,12 +154,13 @@ class RunDirectory:
             "key": key,
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - started, 3),
+            "peak_mb": _peak_mb(),
             "facts": stage.facts,
             "outputs": sizes,
         }
         self.save()
-        seconds = self.record["stages"][name]["seconds"]
-        emit("stage_finished", stage=name, run=str(self.path), seconds=seconds, facts=stage.facts)
+        cost = {key: self.record["stages"][name][key] for key in ("seconds", "peak_mb")}
+        emit("stage_finished", stage=name, run=str(self.path), **cost, facts=stage.facts)
 
     def supersede(self, name: str) -> None:
         """Forget a stage and remove the results of all that build on it, before its files are replaced.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,13 @@ def test_clear_removes_results_and_nothing_else(tmp_path):
         assert not (directory / "a.txt").exists()
         assert (directory / "mine.txt").exists()
         assert do_stage(directory, {})
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not count by stage")
+def test_the_record_knows_the_peak_memory_of_each_stage(tmp_path):
+    with RunDirectory(tmp_path) as directory:
+        for name, size in (("large", 300 << 20), ("small", 1 << 20)):
+            with directory.stage(name, {}):
+                bytearray(size)
+        stages = directory.record["stages"]
+    assert 250 < stages["large"]["peak_mb"] - stages["small"]["peak_mb"] < 350
