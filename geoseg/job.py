@@ -25,7 +25,7 @@ from geoseg.segment.forward import measure_speed
 from geoseg.stages.picture import picture_stage
 from geoseg.stages.prescribe import prescribe_stage
 from geoseg.stages.rows import rows_stage
-from geoseg.stages.segment import load_segmenter, segment_stage
+from geoseg.stages.segment import load_segmenter, see_field, segment_stage
 from geoseg.stages.summary import summarise
 from geoseg.stages.vectorize import vectorize_stage
 
@@ -119,10 +119,11 @@ def inspect(ortho: str | Path, *, boundary: str | Path | None = None, config: Co
 
     config = config or Config()
     segmenter = load_segmenter(config)
-    card = segmenter.card
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeosegWarning)  # the findings say the same
         try:
+            segmenter = see_field(segmenter, ortho, boundary, config)
+            card = segmenter.card
             source = Ortho.open(ortho, config.ortho, band_names=card.bands)
         except InputError as error:
             return {"findings": [dataclasses.asdict(from_error(error))], "estimate": None}
