@@ -18,7 +18,7 @@ from geoseg.legend import LEGEND
 from geoseg.segment.blocks import BlockStore
 from geoseg.segment.layers import CLASSES, CONFIDENCE, OFFSETS
 from geoseg.segment.preview import preview_layer
-from geoseg.segment.stitch import stitch, write_raster
+from geoseg.segment.stitch import Sink, stitch
 from geoseg.windows import Rect
 
 SHAPE = (1300, 1700)
@@ -129,14 +129,23 @@ def test_a_file_that_cannot_be_written_is_an_error(run, limit):
     assert not list(run[0].glob("*full.*"))
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "classes.tif"
-    path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), write_raster(path, GRID, CLASSES, {}) as write:
-        write(Rect(0, 0, 10, 10), np.zeros((10, 10), np.uint8))
-        raise ZeroDivisionError
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == ["classes.tif"]
+@pytest.mark.parametrize("stage", ["write", "finish"])
+def test_a_failure_leaves_the_old_files_and_nothing_else(run, tmp_path, monkeypatch, stage):
+    def broken(self, *args):
+        if self._layer == CONFIDENCE:
+            raise ZeroDivisionError
+        original(self, *args)
+
+    original = getattr(Sink, stage)
+    monkeypatch.setattr(Sink, stage, broken)
+    for path in files_in(tmp_path).values():
+        path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError):
+        stitch(BlockStore(run[0] / "blocks", SHAPE, 512, {}), GRID, files_in(tmp_path), {})
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
+        "classes.tif": b"old",
+        "confidence.tif": b"old",
+    }
 
 
 def test_coarser_layers_lie_where_their_pixels_are(tmp_path):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from geoseg.segment.layers import CLASSES, CONFIDENCE, OFFSETS, Layer
 from geoseg.segment.preview import PREVIEW
 from geoseg.windows import Rect
 
-__all__ = ["stitch", "write_raster"]
+__all__ = ["Sink", "stitch"]
 
 TILE_PX = 512
 _TAGS = {
@@ -41,8 +42,8 @@ _GDAL_OPTIONS = {"GDAL_CACHEMAX": 128, "GDAL_TIFF_INTERNAL_MASK": True}
 def stitch(store: BlockStore, grid: GeoBox, files: Mapping[str, Path], tags: Mapping[str, str]) -> dict[int, int]:
     """Write a COG of every layer from all blocks.
 
-    What is empty or failed keeps the layer's fill. Each file is written under a temporary name beside its destination
-    and takes its place when it is whole.
+    What is empty or failed keeps the layer's fill. Files are written under temporary names beside their destinations,
+    made into COGs side by side, and take their places when all are whole.
 
     Args:
         store: The blocks.
@@ -60,47 +61,73 @@ def stitch(store: BlockStore, grid: GeoBox, files: Mapping[str, Path], tags: Map
     counts = np.zeros(256, np.int64)
     first = next(iter(files.values()))
     with rasterio.Env(**_GDAL_OPTIONS), full_disk(first.parent, RasterioError), ExitStack() as stack:
-        sinks = [stack.enter_context(write_raster(files[layer.name], grid, layer, tags)) for layer in store.layers]
+        sinks = [Sink(files[layer.name], grid, layer, tags) for layer in store.layers]
+        for sink in sinks:
+            stack.callback(sink.discard)
         for block in store:
             arrays = store.load(block)
             if arrays is not None:
-                for layer, sink, pixels in zip(store.layers, sinks, arrays, strict=True):
-                    sink(block, pixels)
-                    if layer == CLASSES:
-                        counts += np.bincount(pixels.ravel(), minlength=256)
+                for sink, pixels in zip(sinks, arrays, strict=True):
+                    sink.write(block, pixels)
+                counts += np.bincount(arrays[store.layers.index(CLASSES)].ravel(), minlength=256)
+        with ThreadPoolExecutor(len(sinks), "geoseg-cog") as threads:
+            for future in [threads.submit(sink.finish) for sink in sinks]:
+                future.result()
+        for sink in sinks:
+            sink.publish()
     return {code: int(count) for code, count in enumerate(counts) if count}
 
 
-@contextmanager
-def write_raster(path: Path, grid: GeoBox, layer: Layer, tags: Mapping[str, str]) -> Iterator[Any]:
-    """A function ``(rect, pixels)`` that writes into a raster, which becomes a COG at `path` at the end.
+class Sink:
+    """A layer on its way to a COG: `write` its parts, `finish` the file, `publish` it; `discard` what is left."""
 
-    The rectangle counts pixels of the working grid; the pixels are the layer's there. Nothing appears at `path` if the
-    block that uses it raises.
-    """
-    draft = path.with_name(f".{path.stem}.draft{os.getpid()}.tif")
-    cog = path.with_name(f".{path.stem}.cog{os.getpid()}.tif")
-    legend = LEGEND if layer == CLASSES else None
-    try:
-        with rasterio.open(draft, "w", **_draft_profile(grid, layer)) as sink:
+    def __init__(self, path: Path, grid: GeoBox, layer: Layer, tags: Mapping[str, str]) -> None:
+        """Begin a draft beside the destination.
 
-            def write(rect: Rect, pixels: np.ndarray) -> None:
-                part = layer.rect(rect)
-                window = RasterioWindow(part.col0, part.row0, part.shape[1], part.shape[0])
-                sink.write(pixels.reshape(layer.bands, *part.shape), window=window)
+        Args:
+            path: The destination.
+            grid: The working grid.
+            layer: What is written.
+            tags: Provenance, kept as TIFF metadata.
+        """
+        self._path, self._layer = path, layer
+        self._legend = LEGEND if layer == CLASSES else None
+        self._tags = {**tags, **_TAGS.get(layer.name, {})}
+        self._draft = path.with_name(f".{path.stem}.draft{os.getpid()}.tif")
+        self._cog = path.with_name(f".{path.stem}.cog{os.getpid()}.tif")
+        self._file = rasterio.open(self._draft, "w", **_draft_profile(grid, layer))
 
-            yield write
-            sink.update_tags(**tags, **_TAGS.get(layer.name, {}))
-            if legend is not None:
-                sink.write_colormap(1, legend.colormap)
-            for number, text in enumerate(_DESCRIPTIONS.get(layer.name, ()), start=1):
-                sink.set_band_description(number, text)
-        _to_cog(draft, cog, layer)
-        _check_whole(cog)
-        replace_file(cog, path)
-        _write_category_names(path, legend)
-    finally:
-        for leftover in (draft, cog):
+    def write(self, rect: Rect, pixels: np.ndarray) -> None:
+        """Put the layer's part of a rectangle of the working grid in its place."""
+        part = self._layer.rect(rect)
+        window = RasterioWindow(part.col0, part.row0, part.shape[1], part.shape[0])
+        self._file.write(pixels.reshape(self._layer.bands, *part.shape), window=window)
+
+    def finish(self) -> None:
+        """Make the COG of what has been written; from any one thread.
+
+        Raises:
+            RunError: If it was not written whole.
+        """
+        with rasterio.Env(**_GDAL_OPTIONS):
+            self._file.update_tags(**self._tags)
+            if self._legend is not None:
+                self._file.write_colormap(1, self._legend.colormap)
+            for number, text in enumerate(_DESCRIPTIONS.get(self._layer.name, ()), start=1):
+                self._file.set_band_description(number, text)
+            self._file.close()
+            _to_cog(self._draft, self._cog, self._layer)
+            _check_whole(self._cog)
+
+    def publish(self) -> None:
+        """Let the finished file take its place."""
+        replace_file(self._cog, self._path)
+        _write_category_names(self._path, self._legend)
+
+    def discard(self) -> None:
+        """Remove what is not finished."""
+        self._file.close()
+        for leftover in (self._draft, self._cog):
             leftover.unlink(missing_ok=True)
             leftover.with_name(leftover.name + ".aux.xml").unlink(missing_ok=True)
 
@@ -133,7 +160,7 @@ def _to_cog(draft: Path, cog: Path, layer: Layer) -> None:
         driver="COG",
         blocksize=TILE_PX,
         compress="DEFLATE",
-        level=6,
+        level=3,  # against 6: a third of the time, 5 % more bytes
         predictor="YES" if layer.name == PREVIEW else "NO",
         bigtiff="IF_SAFER",
         overviews="IGNORE_EXISTING",
