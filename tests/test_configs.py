@@ -10,6 +10,7 @@ import pytest
 
 from geoseg import job
 from geoseg.config import load_as, load_config
+from geoseg.models.zoo import ARCHITECTURES
 from geoseg.train.fit import SetShare, TrainConfig, fit
 from geoseg.train.tiles import TileConfig, make_tiles
 from test_job import ColourSegmenter, field  # noqa: F401 - a fixture
@@ -32,12 +33,35 @@ def test_a_job_s_configuration_gives_a_prescription(segmented, tmp_path, path):
     assert 0 < done.summary["prescription"]["treated_ha"] <= done.summary["prescription"]["field_ha"]
 
 
+LIBRARIES = {
+    "zoo": "segmentation_models_pytorch",
+    "torchgeo": "torchgeo",
+    "transformers": "transformers",
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.stem)
-def test_a_training_s_configuration_trains(tmp_path, path):
+def test_a_training_s_configuration_trains(tmp_path, monkeypatch, path):
     config = load_as(TrainConfig, path)
+    entry = ARCHITECTURES[config.card["architecture"]]
+    if entry.extra:
+        pytest.importorskip(LIBRARIES[entry.extra], reason="this architecture's extra is not installed")
+        monkeypatch.setattr("geoseg.train.fit.measure_parity", lambda *_: {})  # takes longer than all the rest
     tiles = str(CONFIGS.parent / "tiles")
-    small = replace(config, sets=(SetShare(tiles),), encoder="random", steps=2, batch=2, crop_px=64, save_every=0)
-    assert fit(small, tmp_path / "model").name == config.card["name"]
+    crop_px = 128 if config.card["architecture"] == "smp_pan" else 64  # it pools three times below its stride
+    small = replace(config, sets=(SetShare(tiles),), encoder="random", steps=2, batch=2, crop_px=crop_px, save_every=0)
+    card = fit(small, tmp_path / "model")
+    assert card.name == config.card["name"]
+    if "# the margin is its reach: exact" in path.read_text():
+        assert card.tiling.exact
+    if "# it looks at the whole window" in path.read_text():
+        assert (card.tiling.exact, card.tiling.reach_px) == (False, None)
+
+
+def test_every_architecture_has_a_configuration():
+    named = {load_as(TrainConfig, path).card["architecture"] for path in TRAININGS}
+    assert named == set(ARCHITECTURES)
 
 
 def test_the_default_tile_sets_can_be_cut(fields, tmp_path, monkeypatch):

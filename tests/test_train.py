@@ -19,6 +19,7 @@ from geoseg.train.augment import AugmentConfig, Placing, change_looks, sample_cr
 from geoseg.train.crops import CropConfig, Crops, offset_targets
 from geoseg.train.fit import SetShare, TrainConfig, fit
 from geoseg.train.losses import cross_entropy_dice, dice_loss
+from geoseg.train.sets import TileSet
 from geoseg.train.tileinstances import centres
 from geoseg.train.tiles import Tile
 
@@ -104,7 +105,7 @@ def test_plants_are_pointed_at_their_centres_however_the_crop_is_turned_scaled_a
     gsd = GsdRange(train_m=0.003, min_m=0.002, max_m=0.005)
     config = CropConfig(count=6, batch=4, size_px=128, weedy=0.9, seed=3, augment=still)
     seen = 0
-    for batch in Crops([[_plants_tile()]], [1.0], gsd, config):
+    for batch in Crops([TileSet([_plants_tile()])], [1.0], gsd, config):
         steps = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij"))
         for labels, offsets, weights in zip(batch.labels, batch.offsets, batch.weights, strict=True):
             weed = labels == 2  # one plant: its centre of gravity in the crop, found without any geometry

@@ -25,6 +25,7 @@ class AugmentConfig:
         gamma: Exponents from 1 / g to g.
         noise: Largest standard deviation, as a fraction of the full scale.
         blur: Share of the images that are blurred.
+        motion: Share of the images with motion blur, as of a drone that flew too fast for the light.
         shadow: Share of the images with a cast shadow.
     """
 
@@ -37,6 +38,7 @@ class AugmentConfig:
     noise: float = 0.03
     blur: float = 0.3
     shadow: float = 0.2
+    motion: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def change_looks(images: Tensor, config: AugmentConfig, random: torch.Generator)
     limit = math.log(config.gamma)
     images = images.clamp(1e-4, 1) ** torch.exp(uniform(-limit, limit, 1, 1, 1))
     images = _blur(images, config.blur, random)
+    if config.motion > 0:
+        images = _move(images, config.motion, random)
     noise = torch.randn(images.shape, generator=random) * uniform(0, config.noise, 1, 1, 1)
     return (images + noise).clamp(0, 1)
 
@@ -145,3 +149,19 @@ def _blur(images: Tensor, share: float, random: torch.Generator) -> Tensor:
     flat = F.conv2d(flat, kernel[:, None, None, :], groups=count * bands)
     chosen = torch.rand((count, 1, 1, 1), generator=random) < share
     return torch.where(chosen, flat.reshape(images.shape), images)
+
+
+def _move(images: Tensor, share: float, random: torch.Generator) -> Tensor:
+    """Blur some images along a line of 3 to 9 pixels in a random direction."""
+    count, bands = images.shape[:2]
+    half = (3 + 6 * torch.rand((count, 1, 1), generator=random)) / 2
+    angle = torch.rand((count, 1, 1), generator=random) * math.pi
+    rows, cols = torch.meshgrid(torch.arange(-4.0, 5), torch.arange(-4.0, 5), indexing="ij")
+    along = rows * torch.sin(angle) + cols * torch.cos(angle)
+    across = cols * torch.sin(angle) - rows * torch.cos(angle)
+    kernel = (half + 0.5 - along.abs()).clamp(0, 1) * (1 - across.abs()).clamp(min=0)  # a line of one pixel's width
+    kernel = kernel / kernel.sum(dim=(1, 2), keepdim=True)
+    flat = F.pad(images, (4, 4, 4, 4), mode="reflect").reshape(1, count * bands, images.shape[2] + 8, -1)
+    moved = F.conv2d(flat, kernel.repeat_interleave(bands, dim=0)[:, None], groups=count * bands)
+    chosen = torch.rand((count, 1, 1, 1), generator=random) < share
+    return torch.where(chosen, moved.reshape(images.shape), images)

