@@ -1,10 +1,11 @@
-"""Peak memory and open files against the size of the ortho, stage by stage, with a network that costs nothing.
+"""Peak memory, open files and Python objects against the size of the ortho, with a network that costs nothing.
 
 Usage: python benchmarks/memory.py ORTHO [--repeat 1 4] [--sparse 66000] [--window PX]
 
 ORTHO is repeated N x N times through a VRT. ``--sparse S`` adds a file of S x S pixels, nearly all of one value, which
 is predicted in full. Every size runs in a process of its own; the peak of a stage is the kernel's VmHWM, which is reset
-as the stage begins.
+as the stage begins. Objects are the blocks that the interpreter has allocated, their most while the run lasted, looked
+at five times a second.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-STAGES = ("segment", "vectorize", "prescribe", "picture")
+STAGES = ("segment", "vectorize", "rows", "prescribe", "picture")
 
 
 class CheapSegmenter:
@@ -123,12 +124,13 @@ def measure(ortho: str, window_px: int | None) -> None:
     base = status("VmRSS")
     peaks: dict[str, int] = {}
     seconds: dict[str, float] = {}
-    files = [0]
+    files, objects = [0], [0]
     stop = threading.Event()
 
     def watch() -> None:
         while not stop.wait(0.2):
             files[0] = max(files[0], len(list(Path("/proc/self/fd").iterdir())))
+            objects[0] = max(objects[0], sys.getallocatedblocks())
 
     def heard(event: dict) -> None:
         if event["event"] == "stage_started":
@@ -145,7 +147,8 @@ def measure(ortho: str, window_px: int | None) -> None:
         total = time.perf_counter() - started
     stop.set()
     watcher.join()
-    print(json.dumps({"base": base, "peaks": peaks, "seconds": seconds, "total": total, "files": files[0]}))
+    counts = {"files": files[0], "objects": objects[0]}
+    print(json.dumps({"base": base, "peaks": peaks, "seconds": seconds, "total": total} | counts))
 
 
 def main() -> None:
@@ -164,7 +167,11 @@ def main() -> None:
     try:
         orthos = [repeated(arguments.ortho.resolve(), times, folder) for times in arguments.repeat]
         orthos += [sparse(arguments.ortho, arguments.sparse, folder)] if arguments.sparse else []
-        print("ortho            Gpx  base MiB  " + "".join(f"{name:>11}" for name in STAGES) + "   files    seconds")
+        print(
+            "ortho            Gpx  base MiB  "
+            + "".join(f"{name:>11}" for name in STAGES)
+            + "   files  objects    seconds"
+        )
         for ortho in orthos:
             _print_row(ortho, arguments.window)
     finally:
@@ -183,7 +190,8 @@ def _print_row(ortho: Path, window_px: int | None) -> None:
     row = json.loads(found.stdout.splitlines()[-1])
     peaks = "".join(f"{row['peaks'].get(name, 0):>11}" for name in STAGES)
     times = " ".join(f"{row['seconds'].get(name, 0):.0f}" for name in STAGES)
-    print(f"{ortho.name:<15} {gpx:5.2f} {row['base']:>9}  {peaks} {row['files']:>7}    {row['total']:.0f} ({times})")
+    counts = f"{row['files']:>7} {row['objects']:>8}"
+    print(f"{ortho.name:<15} {gpx:5.2f} {row['base']:>9}  {peaks} {counts}    {row['total']:.0f} ({times})")
     sys.stdout.flush()
 
 

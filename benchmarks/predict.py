@@ -1,91 +1,198 @@
-"""What the pipeline costs beyond the network: bare forward passes against the whole loop, interleaved in one run.
+"""Ortho to class raster: geoseg against the bare network, a simple loop, and torchgeo, geoai and terratorch.
 
-Usage: python benchmarks/predict.py ORTHO [--rounds 3] [--backend auto] [--model default]
+    python benchmarks/predict.py ORTHO --peers PYTHON [PYTHON ...]
 
-*bare* runs the network on windows that are in memory, and drops the result. *loop* reads the ortho, runs the network
-and writes both COGs. Figures are medians over the rounds, ratios are taken within a round.
+Every arm is a process of its own that has loaded the same weights before the clock starts; rounds go through all arms
+in turn, and ratios are taken within a round. Peers run at their own default settings in 32 bits, in the first of the
+interpreters that has them; one that is found nowhere is left out and said so. `--crop` keeps a round short; `--arms`
+chooses. See arms.py for what each arm does.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import json
+import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from crop import cropped
 
-from geoseg import job
-from geoseg.config import load_config
-from geoseg.models import load
-from geoseg.ortho import Ortho
-from geoseg.segment.predict import tiling_for
-from geoseg.windows import windows
+HERE = Path(__file__).resolve().parent
+PEERS = {"torchgeo": "torchgeo", "geoai": "geoai", "geoai-semantic": "geoai", "terratorch": "terratorch"}
+OWN = ("torch", "simple", "simple-channels-last")
 
 
-def bare(segmenter, images: list[np.ndarray]) -> float:
-    """Seconds for the forward passes alone."""
-    started = time.perf_counter()
-    for image in images:
-        segmenter(image)
-    return time.perf_counter() - started
+class Process:
+    """An arm that waits to be told."""
+
+    def __init__(self, name: str, python: str, ortho: Path, model: str) -> None:
+        self.name = name
+        command = [python, str(HERE / "arms.py"), name, str(ortho), model]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._process.stderr = None if self._process.stderr is None else _drain(self._process.stderr)
+
+    def answer(self) -> dict[str, Any]:
+        """The next line that it says."""
+        line = self._process.stdout.readline()
+        if not line:
+            status = self._process.wait()
+            raise EOFError(f"{self.name} ended with {status}: {''.join(self._process.stderr)[-300:]}")
+        return json.loads(line)
+
+    def run(self) -> dict[str, Any]:
+        """Do the work once."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self.answer()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _drain(stream: Any) -> Any:
+    """The last lines of a stream, which is read so that it never fills."""
+    import threading
+    from collections import deque
+
+    kept: deque[str] = deque(maxlen=20)
+    threading.Thread(target=lambda: kept.extend(stream), daemon=True).start()
+    return kept
+
+
+def has(python: str, module: str) -> bool:
+    """Whether an interpreter finds a module."""
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    return subprocess.run([python, "-c", code], check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def chosen(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """Names of the arms that can run, with their interpreters."""
+    kinds = ("bare", "geoseg", "geoseg-run") if arguments.all_stages else ("bare", "geoseg")
+    wanted = [f"{kind}:{backend}" for backend in arguments.backends for kind in kinds]
+    wanted += [*OWN, *PEERS] if arguments.peers else OWN
+    wanted = arguments.arms or wanted
+    arms = []
+    for name in wanted:
+        if name not in PEERS:
+            arms.append((name, sys.executable))
+        elif (python := next((one for one in arguments.peers if has(one, PEERS[name])), None)) is None:
+            print(f"{name} is left out: none of {len(arguments.peers)} interpreters has it")
+        else:
+            arms.append((name, python))
+    return arms
+
+
+def table(rounds: dict[str, list[dict[str, Any]]], megapixels: float, bares: dict[str, str]) -> None:
+    """Print medians [least-most]; speeds in million pixels per second, ratios within a round."""
+    print("\n| arm | s | Mpx/s | forwarded Mpx/s | of its bare | forwarded / output | in the network | peak MiB |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, found in rounds.items():
+        is_bare = name.startswith("bare") or name == "torch"
+        seconds = [one["seconds"] for one in found]
+        forwarded = [one["pixels"] / 1e6 / one.get("loop_s", one["seconds"]) for one in found]
+        cells = [spread(seconds, 2)]
+        if is_bare:
+            cells += ["", spread(forwarded, 3), "1", "", ""]
+        else:
+            speed = [megapixels / one for one in seconds]
+            bare = rounds.get(bares.get(name, ""))
+            ratio = "" if bare is None else spread([a / speed_of(b) for a, b in zip(speed, bare, strict=True)], 3)
+            cells += [spread(speed, 3), spread(forwarded, 3), ratio, f"{found[0]['pixels'] / 1e6 / megapixels:.2f}"]
+            cells += [f"{statistics.median(one['forward_s'] / one['seconds'] for one in found):.0%}"]
+        print(f"| {name} | {' | '.join(cells)} | {max(one['peak_mib'] for one in found)} |")
+
+
+def speed_of(bare: dict[str, Any]) -> float:
+    """Million pixels per second of a bare forward pass."""
+    return bare["pixels"] / 1e6 / bare["seconds"]
+
+
+def ratios(rounds: dict[str, list[dict[str, Any]]], backends: list[str]) -> None:
+    """Print what is claimed: the loop against bare, end to end against bare, all stages, and against the peers."""
+    for backend in backends:
+        bare, one, everything = (rounds.get(f"{kind}:{backend}") for kind in ("bare", "geoseg", "geoseg-run"))
+        if one is None:
+            continue
+        if bare is not None:
+            loop = [a["pixels"] / 1e6 / a["loop_s"] / speed_of(b) for a, b in zip(one, bare, strict=True)]
+            print(f"{backend}: forwarded pixels per second of the loop / bare  {spread(loop, 3)}")
+        if everything is not None:
+            added = [sum(a["stages"].values()) / a["stages"]["segment"] - 1 for a in everything]
+            print(f"{backend}: all stages together add  {spread([100 * value for value in added], 1)} %")
+        peers = [name for name in (*OWN[1:], *PEERS) if name in rounds]
+        for name in peers:
+            times = [b["seconds"] / a["seconds"] for a, b in zip(one, rounds[name], strict=True)]
+            print(f"{backend}: faster than {name:<20} {spread(times, 2)} times")
+
+
+def spread(values: list[float], digits: int) -> str:
+    """The median, and the least and the most."""
+    return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}-{max(values):.{digits}f}]"
 
 
 def main() -> None:
-    """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("ortho")
+    """Start the arms, run the rounds, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ortho", type=Path)
+    parser.add_argument("--peers", nargs="+", metavar="PYTHON", default=[], help="interpreters that have the peers")
+    parser.add_argument("--crop", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="only the middle of the ortho")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--backends", nargs="+", default=["openvino-bf16", "openvino-f32"])
     parser.add_argument("--model", default="default")
+    parser.add_argument("--all-stages", action="store_true", help="also all stages of geoseg run")
+    parser.add_argument("--arms", nargs="+", help="only these")
+    parser.add_argument("--wait", action="store_true", help="wait for a line on stdin when all arms are loaded")
+    parser.add_argument("--record", type=Path, metavar="JSON", help="keep what was measured")
     arguments = parser.parse_args()
-
-    config = load_config(None, [f"backend={arguments.backend}", f"model={arguments.model}"])
-    segmenter = load(config.model, config.backend)
-    ortho = Ortho.open(arguments.ortho, band_names=segmenter.card.bands)
-    grid = ortho.working_grid(segmenter.card.gsd)
-    tiling = tiling_for(segmenter.card, config.segment)
-    shape = int(grid.shape[0]), int(grid.shape[1])
-    cut = list(windows(shape, tiling.write_px, tiling.margin_px, tiling.stride_px))
-    with ortho.reader(grid) as reader:
-        images = [reader.read(window.read, segmenter.card.mean)[0][None] for window in cut[:4]]
-    bare(segmenter, images)
-    forwarded = sum(image.shape[2] * image.shape[3] for image in images) / 1e6
-
-    rows = []
-    for _ in range(arguments.rounds):
-        bare_speed = forwarded / bare(segmenter, images)
-        with tempfile.TemporaryDirectory() as folder:
-            started = time.perf_counter()
-            done = job.segment(arguments.ortho, Path(folder) / "run", config=config, model=segmenter)
-            seconds = time.perf_counter() - started
-            record = _record(done.path)
-        loop = record["facts"]["loop"]
-        rows.append(
-            (
-                bare_speed,
-                loop["forwarded_px"] / 1e6 / loop["forward_s"],
-                loop["forwarded_px"] / 1e6 / loop["total_s"],
-                loop["valid_px"] / 1e6 / seconds,
-                loop["forward_s"] / seconds,
-            )
-        )
-    names = ("bare Mpx/s", "forward Mpx/s", "loop Mpx/s", "end to end Mpx/s", "share of forward")
-    overlap = sum(window.read.size for window in cut) / (shape[0] * shape[1])
-    print(f"{segmenter.backend}, {len(cut)} windows, overlap {overlap:.3f}")
-    for name, values in zip(names, zip(*rows, strict=True), strict=True):
-        print(f"{name:<18} {statistics.median(values):8.3f}   [{min(values):.3f} .. {max(values):.3f}]")
-    print(f"forwarded / bare   {statistics.median(row[2] / row[0] for row in rows):8.3f}")
-    print(f"end to end / bare  {statistics.median(row[3] / row[0] for row in rows):8.3f}")
-    print(f"peak memory        {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MiB")
+    with tempfile.TemporaryDirectory() as folder:
+        ortho = arguments.ortho.resolve()
+        if arguments.crop:
+            ortho = cropped(ortho, *arguments.crop, Path(folder))
+        measure(arguments, ortho)
 
 
-def _record(path: Path) -> dict:
-    import json
+def measure(arguments: argparse.Namespace, ortho: Path) -> None:
+    """All rounds on one file."""
+    import rasterio
 
-    return json.loads((path / "run.json").read_text())["stages"]["segment"]
+    with rasterio.open(ortho) as raster:
+        megapixels = raster.width * raster.height / 1e6
+    processes = []
+    for name, python in chosen(arguments):
+        process = Process(name, python, ortho, arguments.model)
+        try:
+            print(f"{name}: {json.dumps(process.answer())}", flush=True)
+        except EOFError as error:
+            print(f"{name} is left out: {error}", flush=True)
+            continue
+        processes.append(process)
+    print(f"{platform.processor() or platform.machine()}, {megapixels:.2f} Mpx, {arguments.rounds} rounds", flush=True)
+    if arguments.wait:
+        input()
+    rounds: dict[str, list[dict[str, Any]]] = {process.name: [] for process in processes}
+    for number in range(arguments.rounds):
+        started = time.perf_counter()
+        for process in processes:
+            rounds[process.name].append(process.run())
+        print(f"round {number + 1}: {time.perf_counter() - started:.0f} s", flush=True)
+    for process in processes:
+        process.close()
+    if arguments.record:
+        arguments.record.write_text(json.dumps({"megapixels": megapixels, "rounds": rounds}))
+    torch_arms = dict.fromkeys((*OWN[1:], *PEERS), "torch")
+    own = {f"{kind}:{one}": f"bare:{one}" for one in arguments.backends for kind in ("geoseg", "geoseg-run")}
+    table(rounds, megapixels, torch_arms | own)
+    ratios(rounds, arguments.backends)
 
 
 if __name__ == "__main__":
