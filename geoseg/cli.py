@@ -347,6 +347,7 @@ main.add_command(cli_models.evaluate)
 main.add_command(cli_models.models)
 
 
+main.add_command(cli_spray.simulate)
 @main.command()
 @click.option("--out", "-o", type=PATH, default=Path("geoseg-demo"), show_default=True, help="The run directory.")
 def demo(out: Path) -> None:

@@ -25,7 +25,7 @@ from geoseg.segment.predict import SegmentConfig
 from geoseg.segment.rows import RowConfig
 from geoseg.spray.rules import SprayConfig
 
-__all__ = ["Config", "build", "load_as", "load_config", "load_yaml", "to_dict"]
+__all__ = ["Config", "build", "load_as", "load_config", "load_yaml", "to_dict", "with_overrides"]
 
 _T = TypeVar("_T")
 
@@ -90,6 +90,20 @@ def load_as(kind: type[_T], path: Path | None, overrides: Sequence[str] = ()) ->
 
 
 def build(kind: type[_T], document: Mapping[str, Any], source: str) -> _T:
+def with_overrides(config: _T, overrides: Sequence[str]) -> _T:
+    """The same configuration with ``section.key=value`` overrides on top.
+
+    Raises:
+        ConfigError: If a key is unknown or a value does not fit; the message names the key.
+    """
+    if not overrides:
+        return config
+    document = to_dict(config)
+    for override in overrides:
+        _override(document, override)
+    return build(type(config), document, "--set")
+
+
     """A dataclass from plain data, strictly: no unknown key, no silent conversion.
 
     Raises:

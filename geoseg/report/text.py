@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geoseg.spray.machine import Machine
 
-__all__ = ["card_lines", "finding_lines", "machine_lines", "stand_lines", "summary_lines"]
+__all__ = ["card_lines", "finding_lines", "machine_lines", "simulation_lines", "stand_lines", "summary_lines"]
 
 _FILES = (
     ("prescription", "what goes on the stick, one folder per terminal"),
@@ -120,6 +120,39 @@ def machine_lines(name: str, machine: Machine, *, full: bool) -> Iterator[str]:
     if full:
         for key, note in machine.evidence.items():
             yield f"  {key:<13} {getattr(machine, key)!s:<26} {note}"
+
+
+def simulation_lines(facts: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """What a machine sprays, as `geoseg.stages.simulate.simulate_run` gives it.
+
+    Args:
+        facts: What ``simulation.json`` holds.
+        folder: Where the files are.
+    """
+    totals, weed = facts["totals"], facts["totals"]["weed_ha"]
+    missed = f"{totals['missed_weed_ha'] / weed:.2%} of it missed" if weed else "none mapped"
+    passes = f"{totals['passes']} passes, valves open {totals['switchings']:,} times"
+    yield f"machine       {facts['machine']['title']}, {passes}"
+    yield f"heading       {facts['heading']['degrees']:.2f}° from grid north, from: {facts['heading']['source']}"
+    yield f"mapped        {_area(totals['mapped_ha'])} of {_area(totals['field_ha'])}"
+    yield (
+        f"sprayed       {_area(totals['sprayed_ha'])}, of which {_area(totals['over_sprayed_ha'])} beyond the map; "
+        f"{_area(totals['not_sprayed_ha'])} of the map not sprayed; {totals['off_field_m2']:.1f} m² outside the field"
+    )
+    yield f"weeds         {_area(weed)}, {missed}"
+    if totals["excluded_sprayed_m2"] > 0:
+        yield f"WARNING       {totals['excluded_sprayed_m2']:.1f} m² of excluded ground are sprayed"
+    saved = f"{totals['saved_percent']:.1f} % saved"
+    yield f"liquid        {totals['litres']:.1f} L instead of {totals['broadcast_litres']:.1f} L: {saved}"
+    for name, rows in facts["curves"].items():
+        yield f"{name:<16} {'saved %':>8} {'missed %':>9} {'beyond the map %':>17}"
+        for row in rows:
+            share = [100 * row[part] / row[whole] if row[whole] else 0.0 for part, whole in _SHARES]
+            yield f"{row[name]:<16g} {row['saved_percent']:8.1f} {share[0]:9.2f} {share[1]:17.1f}"
+    yield f"files in      {folder}: simulation.png, simulation_detail.png, curves.png, tables and simulation.json"
+
+
+_SHARES = (("missed_weed_ha", "weed_ha"), ("over_sprayed_ha", "field_ha"))
 
 
 def _plant_lines(plants: Mapping[str, Any], valid_ha: float) -> Iterator[str]:

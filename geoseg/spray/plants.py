@@ -35,9 +35,10 @@ class PlantCounts:
 
 
 def count_plants(package: Path | str, box: GeoBox, boundary: Polygon | MultiPolygon) -> PlantCounts:
-    """Weed patches and crop plants of a run, counted in the cells of a lattice.
+    """Weed and crop plants of a run, counted in the cells of a lattice.
 
-    A patch counts where a point inside it lies, so that it counts once, and where weed is.
+    A run whose network points at single weed plants has a layer of them; otherwise each weed patch is one plant. A
+    patch counts where a point inside it lies, so that it counts once, and where weed is.
 
     Args:
         package: ``field.gpkg`` of the run, in the CRS of `box`.
@@ -49,7 +50,7 @@ def count_plants(package: Path | str, box: GeoBox, boundary: Polygon | MultiPoly
     """
     weed, crop = np.zeros(box.shape, np.int32), np.zeros(box.shape, np.int32)
     shapely.prepare(boundary)
-    for counts, layer in ((weed, "weeds"), (crop, "plants")):
+    for counts, layer in ((weed, _weed_layer(package)), (crop, "plants")):
         for points in _points(package, layer):
             count_points(points, box, boundary, counts)
     return PlantCounts(weed, crop)
@@ -71,6 +72,18 @@ def count_points(
     col, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     inside = (row >= 0) & (col >= 0) & (row < counts.shape[0]) & (col < counts.shape[1])
     np.add.at(counts, (row[inside], col[inside]), 1)
+
+
+def _weed_layer(package: Path | str) -> str:
+    from pyogrio import list_layers, read_info
+    from pyogrio.errors import DataSourceError
+
+    try:
+        layers = {str(name) for name, _ in list_layers(package)}
+        single = "weed_plants" in layers and read_info(package, layer="weed_plants")["features"] > 0
+    except DataSourceError as error:
+        raise PrescriptionError(f"{package} cannot be read to count plants: {error}") from error
+    return "weed_plants" if single else "weeds"
 
 
 def _points(package: Path | str, layer: str) -> Iterator[NDArray[np.float64]]:

@@ -90,8 +90,9 @@ class SimulationTotals:
         missed_weed_ha: Part of it that is not sprayed.
         clean_ha: Sprayed ground that no weed covers.
         litres: Liquid, outside the field included.
-        broadcast_litres: Liquid for the whole field at the full rate.
-        saved_percent: How much less that is; less than 0 if more.
+        broadcast_litres: Liquid that the same sections need at the full rate where all ground of the field is mapped;
+            more than area times rate, because sections overlap the field's edge.
+        saved_percent: How much less the map needs.
         passes: Number of passes.
         switchings: How often valves open.
     """
@@ -210,7 +211,8 @@ def sum_up(driven: Driven, runs: Runs, ground: Ground, machine: Machine, full_l_
     litres = float((driven.cover.reshape(shape).sum(axis=1, dtype=np.float64) * driven.rate).sum()) * bin_m2 / 1e4
     reached = float((ground.weed * driven.cover).sum(dtype=np.float64)) * ground.pixel_area_m2
     weed = float(ground.weed.sum(dtype=np.float64)) * ground.pixel_area_m2
-    broadcast = field / 1e4 * full_l_ha
+    whole = int(np.count_nonzero(ground.share.reshape(shape).any(axis=1))) * ground.bins * bin_m2
+    broadcast = whole / 1e4 * full_l_ha
     return SimulationTotals(
         field_ha=field / 1e4,
         mapped_ha=area(ground.share * asked) / 1e4,
@@ -224,7 +226,7 @@ def sum_up(driven: Driven, runs: Runs, ground: Ground, machine: Machine, full_l_
         clean_ha=max(wet - reached, 0.0) / 1e4,
         litres=litres,
         broadcast_litres=broadcast,
-        saved_percent=100 * (1 - litres / broadcast),
+        saved_percent=100 * (1 - litres / broadcast) if broadcast else 0.0,
         passes=-(-driven.told.shape[1] // machine.sections),
         switchings=int(np.count_nonzero(~np.isnan(runs.start))),
     )
