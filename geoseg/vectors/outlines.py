@@ -112,6 +112,11 @@ class Sweep:
         self._front = Runs.none()
         self._front_owner = none
 
+    @property
+    def open_boxes(self) -> Ints:
+        """(n, 4) row0, col0, row1, col1 of the components that may go on below the last row seen."""
+        return np.stack([self._open.row0, self._open.col0, self._open.row1, self._open.col1], axis=1)
+
     def feed(self, runs: Runs, last_row: int) -> Released:
         """Take the runs of the next rows and give back the components that ended.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from affine import Affine
     from rasterio.io import DatasetReader
 
-__all__ = ["Component", "ComponentBatch", "batches", "check_pair", "components", "rows_of_runs", "strip_rows"]
+__all__ = [
+    "Component",
+    "ComponentBatch",
+    "batches",
+    "batches_and_open",
+    "check_pair",
+    "components",
+    "rows_of_runs",
+    "strip_rows",
+]
 
 STRIP_PX = 2**24
 """Pixels of a strip, about; strips are lower where the raster is wide."""
@@ -111,6 +120,15 @@ class ComponentBatch:
             self.confidence[index],
         )
 
+    def join(self, other: ComponentBatch) -> ComponentBatch:
+        """These and those after them."""
+        names = [field.name for field in fields(self)]
+        return ComponentBatch(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in names))
+
+    def with_geometry(self, geometry: NDArray[np.object_]) -> ComponentBatch:
+        """The same components with other outlines."""
+        return replace(self, geometry=geometry)
+
 
 def components(
     classes: Path | str,
@@ -149,6 +167,22 @@ def batches(
     Raises:
         InputError: If a raster cannot be used as it is.
     """
+    for batch, _ in batches_and_open(classes, codes=codes, block_px=block_px, confidence=confidence):
+        yield batch
+
+
+def batches_and_open(
+    classes: Path | str,
+    *,
+    codes: Collection[int] = (CROP, WEED),
+    block_px: int = 2048,
+    confidence: Path | str | None = None,
+) -> Iterator[tuple[ComponentBatch, NDArray[np.int64]]]:
+    """The same, and with each batch the rectangles (row0, col0, row1, col1) of the components that are not whole yet.
+
+    Raises:
+        InputError: If a raster cannot be used as it is.
+    """
     if block_px <= 0:
         raise InputError(f"block_px is {block_px}; expected a positive number of pixels")
     if not all(0 <= code <= 255 for code in codes):
@@ -162,17 +196,17 @@ def batches(
 
 def _sweep(
     source: DatasetReader, weights: DatasetReader | None, codes: Collection[int], block_px: int
-) -> Iterator[ComponentBatch]:
+) -> Iterator[tuple[ComponentBatch, NDArray[np.int64]]]:
     keep = np.zeros(256, np.bool_)
     keep[list(codes)] = True
     sweep = Sweep(source.width)
     for last_row, runs in _rows_of_runs(source, weights, keep, block_px):
         released = sweep.feed(runs, last_row)
         if released.stats.id.size:
-            yield _batch(released, source.transform)
+            yield _batch(released, source.transform), sweep.open_boxes
     released = sweep.feed(Runs.none(), source.height)
     if released.stats.id.size:
-        yield _batch(released, source.transform)
+        yield _batch(released, source.transform), sweep.open_boxes
 
 
 def check_pair(source: DatasetReader, weights: DatasetReader | None) -> None:
