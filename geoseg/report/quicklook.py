@@ -138,10 +138,11 @@ def _overview(available: list[int], factor: int, pixels: int) -> int:
 
 def _shares(strip: np.ndarray, width: int, factor: int) -> np.ndarray:
     """(K + 1, width) shares of classes and of valid pixels in a (rows, cols) strip, per `factor` columns."""
-    missing = width * factor - strip.shape[1]
-    codes = np.pad(strip, ((0, 0), (0, missing)), constant_values=LEGEND.nodata)
-    cells = codes.reshape(strip.shape[0], width, factor)
-    shares = np.stack([(cells == entry.code).mean(axis=(0, 2), dtype=np.float32) for entry in LEGEND.entries])
+    counts = np.zeros((len(LEGEND), width * factor), np.uint32)
+    for entry in LEGEND.entries:
+        counts[entry.code, : strip.shape[1]] = (strip == entry.code).sum(axis=0, dtype=np.uint32)
+    cells = counts.reshape(len(LEGEND), width, factor).sum(axis=2)
+    shares = (cells / (strip.shape[0] * factor)).astype(np.float32)
     return np.concatenate([shares, shares.sum(axis=0, keepdims=True)])
 
 
