@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg import __version__, cli_export, cli_models, cli_spray
+from geoseg import __version__, cli_export, cli_models, cli_plants, cli_spray
 from geoseg.errors import GeosegError, InputError
 
 if TYPE_CHECKING:
@@ -343,6 +343,7 @@ def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, **
 
 main.add_command(cli_spray.machines)
 main.add_command(cli_export.export)
+main.add_command(cli_plants.plants)
 main.add_command(cli_models.evaluate)
 main.add_command(cli_models.models)
 

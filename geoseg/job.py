@@ -23,13 +23,14 @@ from geoseg.results import Run
 from geoseg.rundir import RunDirectory
 from geoseg.segment.forward import measure_speed
 from geoseg.stages.picture import picture_stage
+from geoseg.stages.plantfiles import plantfiles_stages
 from geoseg.stages.prescribe import prescribe_stage
 from geoseg.stages.rows import rows_stage
 from geoseg.stages.segment import load_segmenter, see_field, segment_stage
 from geoseg.stages.summary import summarise
 from geoseg.stages.vectorize import vectorize_stage
 
-__all__ = ["inspect", "load_segmenter", "prescribe", "run", "segment", "vectorize"]
+__all__ = ["inspect", "load_segmenter", "plant_files", "prescribe", "run", "segment", "vectorize"]
 
 
 def run(
@@ -64,6 +65,7 @@ def run(
         segment_stage(directory, ortho, boundary, config, model, fresh=fresh, keep_blocks=keep_blocks)
         vectorize_stage(directory, config)
         rows_stage(directory, config)
+        plantfiles_stages(directory, panoptic=config.plants.panoptic, geoparquet=config.plants.geoparquet)
         prescribe_stage(directory, config, required=False)
         picture_stage(directory)
         return Run(directory.path, summarise(directory))
@@ -87,10 +89,25 @@ def segment(
 
 def vectorize(out: str | Path, *, config: Config | None = None) -> Run:
     """Plants and weed patches of a run directory that holds a class raster."""
+    config = config or Config()
     with RunDirectory(Path(out)) as directory:
-        vectorize_stage(directory, config or Config())
-        rows_stage(directory, config or Config())
+        vectorize_stage(directory, config)
+        rows_stage(directory, config)
+        plantfiles_stages(directory, panoptic=config.plants.panoptic, geoparquet=config.plants.geoparquet)
         return Run(directory.path, summarise(directory))
+
+
+def plant_files(out: str | Path, *, panoptic: bool = False, geoparquet: bool = False) -> dict[str, int]:
+    """Further files of the plants of a run directory, ``panoptic.tif`` and ``plants.parquet``.
+
+    Returns:
+        Number of plants by the name of the file.
+
+    Raises:
+        InputError: If the directory holds no plants.
+    """
+    with RunDirectory(Path(out)) as directory:
+        return plantfiles_stages(directory, panoptic=panoptic, geoparquet=geoparquet)
 
 
 def prescribe(out: str | Path, *, config: Config | None = None) -> Run:

@@ -18,6 +18,8 @@ __all__ = [
     "CONFIDENCE",
     "FIELD",
     "OFFSETS",
+    "PANOPTIC",
+    "PARQUET",
     "PRESCRIPTION",
     "PREVIEW",
     "QUICKLOOK",
@@ -28,6 +30,7 @@ __all__ = [
 
 CLASSES, CONFIDENCE, OFFSETS, PREVIEW = "classes.tif", "confidence.tif", "offsets.tif", "preview.tif"
 FIELD = "field.gpkg"
+PANOPTIC, PARQUET = "panoptic.tif", "plants.parquet"
 PRESCRIPTION, QUICKLOOK, SUMMARY = "prescription", "quicklook.png", "summary.json"
 
 

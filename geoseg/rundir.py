@@ -27,9 +27,9 @@ from geoseg.segment.blocks import fingerprint, full_disk, remove_folder, replace
 __all__ = ["RunDirectory", "Stage", "write_json"]
 
 RECORD = "run.json"
-STAGES = ("segment", "vectorize", "rows", "prescribe", "picture")
+STAGES = ("segment", "vectorize", "panoptic", "rows", "geoparquet", "prescribe", "picture")
 """In the order in which one builds on the other."""
-_DRAFTS = (".*.tmp*", ".*.draft*.tif*", ".*.cog*.tif*", ".*.part.gpkg*")
+_DRAFTS = (".*.tmp*", ".*.draft*.tif*", ".*.cog*.tif*", ".*.part.gpkg*", ".*.part*.parquet", ".*.csv.part")
 """Names of files at work; what a killed run left of them is removed by the next."""
 
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|/vsi[a-z0-9_]+/")

@@ -46,8 +46,8 @@ class PlantConfig:
     min_plant_m2: float = 0.0002
     min_patch_m2: float = 0.0
     max_plant_m: float = 1.0
-    scatter_m: float = 0.02
-    separation: float = 0.6
+    scatter_m: float = 0.03
+    separation: float = 1.0
     apart_m: float = 0.16
     panoptic: bool = False
     geoparquet: bool = False
