@@ -96,7 +96,9 @@ class OpenvinoSegmenter:
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # OpenVINO's front end uses parts of torch that torch deprecates
-                self._graphs[key] = openvino.convert_model(self._whole[reduced], example_input=example)
+                # OpenVINO would trace it with a check that takes longer than all the rest; parity is gated instead.
+                traced = torch.jit.trace(self._whole[reduced], example, check_trace=False)
+                self._graphs[key] = openvino.convert_model(traced, example_input=example)
         return self._graphs[key]
 
 
