@@ -13,9 +13,10 @@ from click.testing import CliRunner
 
 from adaptfields import f1, rendered
 from geoseg.adapt.field import open_field
+from geoseg.adapt.fieldrule import survey
 from geoseg.adapt.rowfield import NO_ROW, GreenCells, row_field
 from geoseg.adapt.rowrule import FAR, OFF_BINS, STEPS, RuleCounts, describe, fit_rule
-from geoseg.adapt.segmenter import ROW_RULE, RowRuleSegmenter, load_rule, survey
+from geoseg.adapt.segmenter import ROW_RULE, RowRuleSegmenter, load_rule
 from geoseg.cli import main
 from geoseg.errors import ModelError, OrthoError
 from geoseg.legend import CROP, WEED

@@ -16,7 +16,7 @@ from geoseg.train.tiles import TileConfig, make_tiles
 from test_job import ColourSegmenter, field  # noqa: F401 - a fixture
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-JOBS = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("train_", "tiles_")))
+JOBS = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("train_", "tiles_", "adapt")))
 TRAININGS = sorted(CONFIGS.glob("train_*.yaml"))
 
 

@@ -103,6 +103,7 @@ class RowRule:
 
     Attributes:
         weed: (sizes, distances) probability that green is weed; the last distance is no row nearby.
+        density: (sizes,) pixels of green per pixel of ground between the rows: those of weeds.
         reach_px: Half the side of the square in which green is looked at.
         off_from: Distance from the row, in spacings, from which green is taken for weeds.
         contrast: Density of green on the rows over that between them.
@@ -111,6 +112,7 @@ class RowRule:
     """
 
     weed: Floats
+    density: Floats
     reach_px: int
     off_from: float
     contrast: float
@@ -121,6 +123,11 @@ class RowRule:
     def usable(self) -> bool:
         """Whether green on the rows stands out from green between them."""
         return self.contrast >= _MIN_CONTRAST
+
+    @property
+    def off_class(self) -> int:
+        """First distance class between the rows."""
+        return int(np.argmin(np.abs(OFF_BINS - self.off_from)))
 
     def probability(self, scene: Scene) -> NDArray[np.float32]:
         """(H, W) probability of weed where it is green; 0 elsewhere."""
@@ -155,6 +162,7 @@ def fit_rule(counts: RuleCounts, reach_px: int) -> RowRule:
     on_row = float(expected[:, :first].sum() / max(green[:, :first].sum(), 1.0))
     return RowRule(
         weed=np.column_stack([weed, np.full(len(weed), 0.6)]),
+        density=density,
         reach_px=reach_px,
         off_from=float(OFF_BINS[first]),
         contrast=float(profile[:2].mean() / between),

@@ -178,7 +178,7 @@ def _ground(field: Field, rule: VegetationRule) -> Ground:
                     place = (rect.row0 + row) // cell, (rect.col0 + col) // cell
                     values[place] = np.median(index[part][valid[part]])
     known = np.isfinite(values)
-    middle, most = float(np.median(values[known])), 0.6 * (rule.cut.value - rule.cut.soil)
+    middle, most = float(np.median(values[known])), 1.2 * (rule.cut.value - rule.cut.soil)
     values = np.clip(values, middle - most, middle + most)
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     smooth = ndimage.gaussian_filter(values[tuple(nearest)], 0.7, mode="nearest")
