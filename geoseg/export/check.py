@@ -149,8 +149,9 @@ def check(
             else:
                 found = [(Path(), file, read(file, rate_column))]
             for within, source, one in found:
-                top = path if inside else path.parent
-                reports.append(_report(label / within, source, one, _Against(prescription, boundary, terminal, top)))
+                top, packed = path if inside else path.parent, None if source == file else file
+                against = _Against(prescription, boundary, terminal, top, packed)
+                reports.append(_report(label / within, source, one, against))
     report = CheckReport(tuple(reports))
     if strict and not report.ok:
         raise CheckError(f"{path} does not read back as planned: {'; '.join(report.errors)}")
@@ -165,6 +166,7 @@ class _Against:
     boundary: gpd.GeoSeries | None
     profile: Profile | None
     top: Path
+    packed: Path | None
 
 
 def _counts(path: Path) -> bool:
@@ -199,11 +201,11 @@ def _report(label: Path, source: Path, found: Readback, against: _Against) -> Fi
         errors = any(finding.severity == "error" for finding in found.findings)
         if plan is not None and found.grid is None and found.rates is None and not errors:
             found.error("no-rate", "there are no rates in l/ha to compare with the plan")
-    profile, sure = (against.profile, True) if against.profile else detect(found, source, against.top)
+    profile, sure = (against.profile, True) if against.profile else detect(found, source, against.top, against.packed)
     limits = {}
     if profile is not None and not is_outline(source):
         severity: Literal["error", "warning"] = "error" if sure else "warning"
-        limits = check_limits(found, source, profile, severity)
+        limits = check_limits(found, source, profile, severity, against.packed)
     name = profile.name if profile else None
     return FileReport(label.as_posix(), found.format, found.facts, tuple(found.findings), name, limits)
 

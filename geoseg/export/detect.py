@@ -34,15 +34,16 @@ _FORMATS = {
 }
 
 
-def detect(found: Readback, path: Path, top: Path) -> tuple[Profile | None, bool]:
+def detect(found: Readback, path: Path, top: Path, packed: Path | None = None) -> tuple[Profile | None, bool]:
     """The profile that a file was written for, and whether that is certain.
 
     Args:
         found: What was read of it.
         path: The file.
         top: The folder that is checked; no other is looked at above it.
+        packed: The zip that it was in.
     """
-    named = _named_in_readme(path, top)
+    named = _named_in_readme(packed or path, top)
     if named is not None:
         return read_profile(named), True
     guess = _guess(found, path)

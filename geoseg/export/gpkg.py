@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import warnings
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,6 +71,12 @@ def _layer(path: Path, found: Readback) -> str | None:
 
     SQLite looks first whether the file is sound: GDAL reads what it can of one that is not.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what GDAL finds odd in a foreign database is named below
+        return _find_layer(path, found)
+
+
+def _find_layer(path: Path, found: Readback) -> str | None:
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 

@@ -117,4 +117,18 @@ def read_kml(path: Path, rate_column: str | None = None) -> Readback:
         found.crs = 4326  # KML has no other
         take_rates(read[1], rate_column, found)
         take_polygons(read[0], found)
+        _check_texts(root, found)
     return found
+
+
+def _check_texts(root: ET.Element, found: Readback) -> None:
+    """Whether every rate is a number: GDAL takes a text that is none for 0."""
+    wanted, bad = found.facts.get("rate_column"), 0
+    for element in root.iter():
+        if element.tag.rpartition("}")[2].rpartition(":")[2] == "SimpleData" and element.get("name") == wanted:
+            try:
+                float(element.text or "")
+            except ValueError:
+                bad += 1
+    if bad:
+        found.error("rate-missing", f"{bad} placemarks have no number in {wanted}")

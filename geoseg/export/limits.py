@@ -52,7 +52,7 @@ def excess(plan: Planned, profile: Profile, size: int | None = None) -> str | No
 
 
 def check_limits(
-    found: Readback, path: Path, profile: Profile, severity: Literal["error", "warning"]
+    found: Readback, path: Path, profile: Profile, severity: Literal["error", "warning"], packed: Path | None = None
 ) -> dict[str, dict[str, Any]]:
     """Add a finding for each limit of a terminal that files do not keep; returns limits with what there is.
 
@@ -61,9 +61,10 @@ def check_limits(
         path: The file that was read.
         profile: For whom it is meant to be.
         severity: ``error`` where it is known to be for this terminal, ``warning`` where that is a guess.
+        packed: The zip that it was in.
     """
     limits = {}
-    for name, amount in _amounts(found, path).items():
+    for name, amount in _amounts(found, path, packed).items():
         most = profile.limit(name)
         if most is None:
             continue
@@ -78,11 +79,14 @@ def check_limits(
     return limits
 
 
-def _amounts(found: Readback, path: Path) -> dict[str, float]:
+def _amounts(found: Readback, path: Path, packed: Path | None) -> dict[str, float]:
     """What there is of everything that a limit counts."""
-    amounts: dict[str, float] = {"bytes": sum(file.stat().st_size for file in _together(path))}
-    if path.stem.upper() != _TASKDATA:
-        amounts["name_chars"] = len(path.stem.removesuffix("_Prescription"))
+    amounts: dict[str, float] = {
+        "bytes": sum(file.stat().st_size for file in ([packed] if packed else _together(path)))
+    }
+    name = found.facts.get("task") if path.stem.upper() == _TASKDATA else path.stem.removesuffix("_Prescription")
+    if name is not None:
+        amounts["name_chars"] = len(name)
     if found.polygons is not None:
         amounts |= {"polygons": len(found.polygons), "vertices": _most_vertices(found.polygons)}
     if found.grid is not None:

@@ -9,6 +9,7 @@ from geoseg.export.coarsen import Loss
 from geoseg.export.planned import Planned
 from geoseg.export.profiles import Profile
 from geoseg.export.readback import Readback
+from geoseg.spray import SprayConfig
 
 __all__ = ["readme"]
 
@@ -48,7 +49,7 @@ def readme(
         *(_loss(loss, profile) if loss else ()),
         *_totals(prescription),
         "",
-        *(_columns(prescription, profile) if profile.columns else ()),
+        *(() if written else _columns(prescription, profile)),
         *(_grid(prescription, written.facts) if written else ()),
         "HOW TO LOAD",
         *(f"  {nth}. {step}" for nth, step in enumerate(profile.steps, 1)),
@@ -75,6 +76,14 @@ def _totals(prescription: Planned) -> Iterator[str]:
     yield f"  spray liquid        {totals.litres:.1f} litres"
     yield f"  whole field         {totals.broadcast_litres:.1f} litres at {config.rate_l_ha:g} l/ha"
     yield f"  saved               {totals.saved_percent:.1f} percent"
+    if totals.product is not None:
+        yield f"  product             {totals.product:.2f} {totals.product_unit}"
+    if totals.tank_fills:
+        yield f"  tank                {totals.tank_fills} fills, the last with {totals.last_fill_litres:.0f} litres,"
+        yield f"                      of which {totals.residual_litres:g} litres stay in the machine"
+    yield f"  cells with weeds    {totals.triggered_ha:.4f} ha: what was mapped, without the safety buffer"
+    if totals.excluded_ha:
+        yield f"  never sprayed       {totals.excluded_ha:.4f} ha of excluded ground"
     if totals.unseen_cells:
         done = "sprayed at the full rate" if config.unseen == "spray" else "NOT SPRAYED"
         yield f"  not seen by camera  {totals.unseen_ha:.4f} ha, {done}"
@@ -85,12 +94,24 @@ def _totals(prescription: Planned) -> Iterator[str]:
     yield f"  cells               {width:g} m across the track, {length:g} m along it"
     yield f"  heading             {prescription.true_heading_deg:.3f} degrees from true north"
     yield f"                      {prescription.heading_deg:.3f} degrees from grid north of the map"
-    yield f"  sprayed from        {100 * config.threshold_cover:g} percent weed cover in a cell"
+    yield f"  rule                {_rule(config)}"
     yield f"  safety buffer       {config.buffer_m:g} m"
 
 
+def _rule(config: SprayConfig) -> str:
+    rates = config.rates
+    unit = "weed cover" if rates.by == "cover" else "weed plants per m2"
+    if rates.rule == "stepped":
+        return ", ".join(f"{rate:g} l/ha from {value:g} {unit}" for value, rate in rates.steps)
+    if rates.rule == "zones":
+        return f"{len(rates.class_rates)} zones by {unit}, {rates.method}"
+    plants = config.threshold_plants_m2
+    more = "" if plants is None else f" or {plants:g} weed plants per m2"
+    return f"sprayed from {100 * config.threshold_cover:g} percent weed cover in a cell{more}"
+
+
 def _columns(prescription: Planned, profile: Profile) -> Iterator[str]:
-    yield "COLUMNS"
+    yield "COLUMNS" if profile.columns else "CONTENT"
     for column in profile.columns:
         yield f"  {column.name:<10} {_KINDS[column.kind]}{f' in {column.unit}' if column.unit else ''}"
     rates = ", ".join(f"{rate:g}" for rate in prescription.rates)

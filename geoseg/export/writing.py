@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from geoseg.errors import GeosegWarning, PrescriptionError
 from geoseg.export.coarsen import Loss
@@ -17,6 +18,7 @@ from geoseg.export.rategrid import usual_side_m
 from geoseg.export.readback import Readback
 from geoseg.export.readers import is_prescription, read
 from geoseg.export.readme import readme
+from geoseg.export.zipped import unpack
 
 __all__ = ["FORMATS", "Written", "fitted_plan", "write"]
 
@@ -113,8 +115,13 @@ def _maker(format_: str) -> Maker:
 
 def _grid_in(files: list[Path], plan: Planned) -> Readback | None:
     """What the first file with a grid holds, and how it differs from the plan."""
-    for file in files:
-        if is_prescription(file):
+    with TemporaryDirectory() as folder:
+        unpacked = []
+        for file in files:
+            if file.suffix == ".zip":
+                unpack(file, Path(folder))
+                unpacked += sorted(Path(folder).rglob("*"))
+        for file in filter(is_prescription, [*files, *unpacked]):
             found = read(file)
             if found.grid is not None:
                 compare_grid(found, plan, None)
