@@ -23,6 +23,7 @@ from geoseg.train.evaluate_cells import SPRAY, savings_curve
 from geoseg.train.evaluate_scores import reliability, score_tables
 from geoseg.train.evaluate_settings import EvaluateConfig, Patch
 from geoseg.train.evaluate_tables import count_pair, join_tables
+from geoseg.train.panoptic_quality import panoptic_quality
 from geoseg.windows import Rect
 
 CONFIG = EvaluateConfig(block_m=0.4, tolerance_m=0.03, min_object_m2=0, resamples=0, spray=SprayConfig(
@@ -369,3 +370,23 @@ def test_nothing_known_gives_no_scores():
 def test_settings_that_cannot_be_meant(change):
     with pytest.raises(ConfigError, match=next(iter(change))):
         replace(CONFIG, **change)
+
+
+def test_panoptic_quality_is_that_of_the_definition():
+    """By the module that follows Kirillov et al. word by word, which takes ids instead of classes."""
+    pair = field(10)
+    both, _, _ = known(pair)
+    ids, classes = [], []
+    for raster in (pair.patch.labels, pair.patch.classes):
+        marks, of = np.zeros(raster.shape, np.int64), {}
+        for code in (CROP, WEED):
+            regions, count = label((raster == code) & both)
+            marks[regions > 0] = regions[regions > 0] + len(of)
+            of |= {len(of) + number: code for number in range(1, count + 1)}
+        ids.append(marks)
+        classes.append(of)
+    wanted = panoptic_quality([tuple(ids)], *classes)
+    found = evaluated(pair).scores
+    for code in (CROP, WEED):
+        for key in ("pq", "sq", "rq"):
+            assert found[f"objects.{LEGEND[code].name}.{key}"] == pytest.approx(getattr(wanted[code], key))

@@ -58,6 +58,8 @@ class TileSource:
         gsd_m: Metres per pixel where the files do not say it.
         validation_cols: First and last + 1 column that validates, of an ortho.
         validation_rows: The same for rows.
+        validation_gap_px: Pixels around the validation part that neither train nor validate, so that no plant lies in
+            both; the widest plant is enough.
         validation_names: Patterns of file names that validate, of a folder.
         ignore_green: Pixels labelled soil with an excess green above this are left out of training (255): labels are
             seldom complete. None trusts the labels. Validation keeps the labels as they are.
@@ -73,6 +75,7 @@ class TileSource:
     gsd_m: float | None = None
     validation_cols: tuple[int, int] | None = None
     validation_rows: tuple[int, int] | None = None
+    validation_gap_px: int = 0
     validation_names: tuple[str, ...] = ()
     ignore_green: float | None = None
     label: LabelConfig = field(default_factory=LabelConfig)
@@ -250,11 +253,12 @@ def _parts(source: TileSource, shape: tuple[int, int]) -> Iterator[tuple[str, Re
     if not inner.size:
         raise LabelError(f"the validation part of {source.name}, rows {rows} and columns {cols}, is empty")
     yield VALIDATION, inner
+    outer = inner.grow(max(0, source.validation_gap_px)).clip(shape)
     around = (
-        Rect(0, 0, inner.row0, shape[1]),
-        Rect(inner.row1, 0, shape[0], shape[1]),
-        Rect(inner.row0, 0, inner.row1, inner.col0),
-        Rect(inner.row0, inner.col1, inner.row1, shape[1]),
+        Rect(0, 0, outer.row0, shape[1]),
+        Rect(outer.row1, 0, shape[0], shape[1]),
+        Rect(outer.row0, 0, outer.row1, outer.col0),
+        Rect(outer.row0, outer.col1, outer.row1, shape[1]),
     )
     yield from ((TRAIN, rect) for rect in around if rect.size)
 
