@@ -11,7 +11,7 @@ from geoseg.errors import PrescriptionError
 from geoseg.spray import SprayConfig
 from geoseg.spray.machine import machine_names, machine_text, read_machine
 from geoseg.spray.settings import file_hashes, resolved
-from geoseg.spray.totals import fill_tank, product_of
+from geoseg.spray.totals import fill_tank
 
 MARK = re.compile(r"^(example|V: |P: |I: )")
 
@@ -135,12 +135,7 @@ def test_a_change_in_a_file_that_is_named_is_seen(tmp_path):
     ("litres", "fills", "last"), [(0, 0, 0), (1, 1, 16), (3985, 1, 4000), (3986, 2, 1), (12000, 4, 15)]
 )
 def test_the_tank_is_filled_until_all_is_sprayed_and_the_rest_stays(litres, fills, last):
-    tank = fill_tank(litres, read_machine("boom_24m_sections"))
+    tank = fill_tank(litres, 4000.0, 15.0)
     assert (tank.fills, tank.last_litres) == (fills, pytest.approx(last))
     if litres:
         assert (tank.fills - 1) * 4000 + tank.last_litres - tank.residual_litres == pytest.approx(litres)
-
-
-def test_product_follows_the_liquid():
-    assert product_of(500, SprayConfig(rate_l_ha=200, dose_per_ha=1.5)) == pytest.approx(3.75)
-    assert product_of(500, SprayConfig()) is None

@@ -77,6 +77,12 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         return set(archive.namelist())
 
 
+def test_the_wheel_carries_the_machines(wheel_names: set[str]) -> None:
+    machines = {path.name for path in (ROOT / "geoseg" / "spray" / "machines").glob("*.yaml")}
+    assert machines
+    assert {f"geoseg/spray/machines/{name}" for name in machines} <= wheel_names
+
+
 def test_the_wheel_has_one_top_level_name(wheel_names: set[str]) -> None:
     assert {name.partition("/")[0] for name in wheel_names if ".dist-info" not in name} == {"geoseg"}
 

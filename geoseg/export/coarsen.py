@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from geoseg.errors import PrescriptionError
 from geoseg.export.planned import Plan, Planned
 from geoseg.spray.grid import field_share
+from geoseg.spray.totals import with_amounts
 from geoseg.spray.zones import partition
 
 __all__ = ["Loss", "closed_gaps", "fewer_rates", "larger_cells", "loss_between"]
@@ -169,15 +169,7 @@ def _with_zones(plan: Planned, polygons: NDArray[Any], rates: NDArray[np.float64
     table = {"zone": np.arange(1, len(polygons) + 1), "rate_l_ha": rates, "area_m2": area}
     zones = gpd.GeoDataFrame(table, geometry=polygons, crs=plan.zones.crs)
     treated, litres = float(area[rates > 0].sum()) / 1e4, float((area * rates).sum()) / 1e4
-    totals, broadcast = plan.totals, plan.totals.broadcast_litres
-    totals = dataclasses.replace(
-        totals,
-        treated_ha=treated,
-        litres=litres,
-        saved_percent=min(max(100 * (1 - litres / broadcast), 0.0), 100.0) if broadcast else 0.0,
-        overspray_factor=treated / totals.weed_ha if totals.weed_ha else None,
-        zones=len(zones),
-    )
+    totals = with_amounts(plan.totals, treated_ha=treated, litres=litres, zones=len(zones))
     return Plan.of(plan, zones=zones, totals=totals)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.export.compare_totals import TOLERANCE_PERCENT, compare_totals
 from geoseg.export.coverage import coverage_union
 from geoseg.export.readback import Readback
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TOLERANCE_PERCENT", "compare"]
 
-TOLERANCE_PERCENT = 0.1
-"""Largest difference of area or litres between the file and the plan."""
 _SHIFT_M = 0.001
 _SAME_RATE = 0.005 + 1e-9
 
@@ -37,7 +36,10 @@ def compare(found: Readback, prescription: Planned | None, boundary: gpd.GeoSeri
         prescription: The plan, if it is known.
         boundary: The field with its CRS, if there is no plan.
     """
-    if found.polygons is None or not len(found.polygons):
+    if found.polygons is None:
+        return
+    if not len(found.polygons):
+        found.error("no-polygons", "the file holds no polygon")
         return
     _check_crs(found)
     crs = _metric_crs(found, prescription, boundary)
@@ -157,19 +159,8 @@ def _totals(found: Readback, areas: NDArray[Any], rates: NDArray[Any], prescript
         "treated_ha": treated,
         "litres": litres,
     }
-    if prescription is None:
-        return
-    plan = prescription.totals
-    pairs = (("field_ha", areas.sum() / 1e4, plan.field_ha), ("treated_ha", treated, plan.treated_ha))
-    for name, value, expected in (*pairs, ("litres", litres, plan.litres)):
-        percent = 100 * (value - expected) / expected if expected else (0.0 if value == 0 else float("inf"))
-        found.facts[f"{name}_difference_percent"] = float(percent)
-        if abs(percent) > TOLERANCE_PERCENT:
-            found.error(
-                name.replace("_", "-"),
-                f"{name} is {value:.4f} in the file and {expected:.4f} in the plan, {percent:+.3f} %; expected within "
-                f"{TOLERANCE_PERCENT} %",
-            )
+    if prescription is not None:
+        compare_totals(found, prescription.totals, float(areas.sum()) / 1e4, treated, litres)
 
 
 def _compare_zones(found: Readback, polygons: NDArray[Any], prescription: Planned) -> None:

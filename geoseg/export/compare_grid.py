@@ -15,6 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.export.compare_totals import add_as_written
 from geoseg.export.rategrid import RateGrid
 from geoseg.export.readback import Readback
 
@@ -49,7 +50,7 @@ def compare_grid(found: Readback, prescription: Planned | None, boundary: gpd.Ge
         found.error("outside-crs", "the grid lies where the CRS of the field is not defined")
         return
     litres = float((np.nansum(grid.rates, axis=1) * areas).sum()) / 1e4
-    treated = float((np.count_nonzero(grid.rates > 0, axis=1) * areas).sum()) / 1e4
+    treated = float((np.count_nonzero(grid.rates > _SAME_RATE, axis=1) * areas).sum()) / 1e4
     found.facts |= {
         "cell_m": [width, height],
         "rates_l_ha": np.unique(grid.rates).tolist()[:300],
@@ -79,6 +80,7 @@ def _compare(found: Readback, grid: RateGrid, prescription: Planned, areas: NDAr
         planned_m2 += float(((planned > 0) * point).sum())
     bound = _bound(geometry, grid, zones.crs)
     plan = prescription.totals
+    add_as_written(found, plan, found.facts["treated_ha"], found.facts["litres"])
     percent = 100 * (found.facts["litres"] / plan.litres - 1) if plan.litres else 0.0
     found.facts |= {
         "planned_litres": plan.litres,

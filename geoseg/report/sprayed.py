@@ -27,7 +27,8 @@ __all__ = ["draw_curves", "draw_sprayed"]
 _GROUND, _ASKED, _MORE, _SKIPPED = "#ececec", "#6baed6", "#fdae6b", "#9e9ac8"
 _WEED, _MISSED = "#006d2c", "#d7301f"
 _SIDE_PX = 1500
-_DETAIL_BINS = 240
+_DETAIL_M = 24.0
+_DETAIL_SHARE = 0.4
 
 
 def draw_sprayed(simulation: Simulation, out_png: Path, title: str) -> tuple[Path, ...]:
@@ -169,12 +170,13 @@ def _averaged(values: NDArray[Any], step: tuple[int, int]) -> NDArray[np.float32
 
 
 def _busiest(simulation: Simulation) -> tuple[int, int, int, int]:
-    """The piece of about 24 m of track in which valves open most: first row, first column, rows, columns."""
+    """The square piece in which valves open most: first row, first column, rows, columns."""
     ground = simulation.ground
     rows, cols = ground.box.shape
     a = ground.box.affine
     bin_length, section = np.hypot(a.b, a.e), np.hypot(a.a, a.d)
-    height = min(rows, _DETAIL_BINS)
+    side = min(_DETAIL_M, _DETAIL_SHARE * simulation.survey.boundary.area**0.5)
+    height = int(min(rows, max(round(side / bin_length), 1)))
     width = int(min(cols, max(round(height * bin_length / section), 1)))
     starts = simulation.runs.start
     track = np.broadcast_to(np.arange(cols), starts.shape)[~np.isnan(starts)]

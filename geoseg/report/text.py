@@ -200,7 +200,7 @@ def _machine_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"machine       {found['machine']}"
     if found.get("product") is not None:
         yield f"product       {found['product']:.2f} {found['product_unit']}"
-    if found.get("tank_fills") is not None:
+    if found.get("tank_fills"):
         yield (
             f"tank          {found['tank_fills']} fills, the last with {found['last_fill_litres']:.0f} L; "
             f"{found['residual_litres']:g} L stay in the machine"

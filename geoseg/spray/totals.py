@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from geoseg.spray.settings import SprayConfig
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["Tank", "Totals", "add_up", "fill_tank", "product_of"]
+__all__ = ["Tank", "Totals", "add_up", "fill_tank", "with_amounts"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ class Totals:
         weed_plants: Weed plants (patches) in the field; None: not counted.
         product: Product needed, in `product_unit`; None: no dose was given.
         product_unit: Its unit.
-        tank_fills: How often the tank is filled; None without a machine.
-        last_fill_litres: What goes into the tank the last time.
+        product_per_litre: Product in a litre of liquid.
+        tank_litres: What the tank holds; None without a machine.
+        tank_fills: How often it is filled.
+        last_fill_litres: What goes into it the last time.
         residual_litres: What is mixed beyond `litres`, because tank and lines cannot be emptied.
     """
 
@@ -75,6 +78,8 @@ class Totals:
     weed_plants: int | None = None
     product: float | None = None
     product_unit: str | None = None
+    product_per_litre: float | None = None
+    tank_litres: float | None = None
     tank_fills: int | None = None
     last_fill_litres: float | None = None
     residual_litres: float | None = None
@@ -95,24 +100,52 @@ class Tank:
     residual_litres: float
 
 
-def fill_tank(litres: float, machine: Machine) -> Tank:
-    """Fills of the tank for an amount of liquid; what cannot be sprayed is mixed once and stays in the machine.
+def fill_tank(litres: float, tank_l: float, residual_l: float) -> Tank:
+    """Fills of a tank for an amount of liquid; what cannot be sprayed is mixed once and stays in the machine.
+
+    Args:
+        litres: What is sprayed.
+        tank_l: What the tank holds.
+        residual_l: What cannot be sprayed.
 
     Example:
-        >>> from geoseg.spray.machine import read_machine
-        >>> fill_tank(4100.0, read_machine("boom_24m_sections"))
+        >>> fill_tank(4100.0, 4000.0, 15.0)
         Tank(fills=2, last_litres=115.0, residual_litres=15.0)
     """
     if litres <= 0:
         return Tank(0, 0.0, 0.0)
-    mixed = litres + machine.residual_l
-    fills = math.ceil(mixed / machine.tank_l - 1e-9)
-    return Tank(fills, mixed - (fills - 1) * machine.tank_l, machine.residual_l)
+    mixed = litres + residual_l
+    fills = math.ceil(mixed / tank_l - 1e-9)
+    return Tank(fills, mixed - (fills - 1) * tank_l, residual_l)
 
 
-def product_of(litres: float, config: SprayConfig) -> float | None:
-    """Product in an amount of liquid mixed so that the full rate carries the dose; None where no dose was given."""
-    return None if config.dose_per_ha is None else litres * config.dose_per_ha / config.rate_l_ha
+def with_amounts(totals: Totals, *, treated_ha: float, litres: float, zones: int) -> Totals:
+    """The totals of the same field with other zones: what follows from area and litres is worked out again.
+
+    Args:
+        totals: Of the first zones.
+        treated_ha: Area with a rate.
+        litres: Area times rate.
+        zones: Number of polygons.
+    """
+    tank = None
+    if totals.tank_litres is not None:
+        tank = fill_tank(litres, totals.tank_litres, totals.residual_litres or 0.0)
+    return dataclasses.replace(
+        totals,
+        treated_ha=treated_ha,
+        litres=litres,
+        zones=zones,
+        saved_percent=_saved(litres, totals.broadcast_litres),
+        overspray_factor=treated_ha / totals.weed_ha if totals.weed_ha else None,
+        product=None if totals.product_per_litre is None else litres * totals.product_per_litre,
+        tank_fills=None if tank is None else tank.fills,
+        last_fill_litres=None if tank is None else tank.last_litres,
+    )
+
+
+def _saved(litres: float, broadcast: float) -> float:
+    return min(max(100 * (1 - litres / broadcast), 0.0), 100.0)
 
 
 def add_up(
@@ -135,14 +168,15 @@ def add_up(
     broadcast = boundary.area / 1e4 * config.rate_l_ha
     treated = float(zones.loc[zones["rate_l_ha"] > 0, "area_m2"].sum()) / 1e4
     weed = float(counts.weed.sum(dtype=np.int64)) * counts.pixel_area_m2 / 1e4
-    tank = None if machine is None else fill_tank(litres, machine)
+    tank = None if machine is None else fill_tank(litres, machine.tank_l, machine.residual_l)
+    per_litre = None if config.dose_per_ha is None else config.dose_per_ha / config.rate_l_ha
     return Totals(
         field_ha=boundary.area / 1e4,
         treated_ha=treated,
         weed_ha=weed,
         litres=litres,
         broadcast_litres=broadcast,
-        saved_percent=min(max(100 * (1 - litres / broadcast), 0.0), 100.0),
+        saved_percent=_saved(litres, broadcast),
         overspray_factor=treated / weed if weed else None,
         cells=int(np.count_nonzero(share)),
         triggered_cells=int(np.count_nonzero(decision.triggered)),
@@ -157,9 +191,11 @@ def add_up(
         excluded_ha=area(excluded),
         closed_ha=area(decision.closed),
         weed_plants=None if counts.weed_plants is None else int(counts.weed_plants.sum()),
-        product=product_of(litres, config),
-        product_unit=None if config.dose_per_ha is None else config.dose_unit,
+        product=None if per_litre is None else litres * per_litre,
+        product_unit=None if per_litre is None else config.dose_unit,
+        product_per_litre=per_litre,
+        tank_litres=None if machine is None else machine.tank_l,
         tank_fills=None if tank is None else tank.fills,
         last_fill_litres=None if tank is None else tank.last_litres,
-        residual_litres=None if tank is None else tank.residual_litres,
+        residual_litres=None if machine is None else machine.residual_l,
     )
