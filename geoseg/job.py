@@ -22,6 +22,7 @@ from geoseg.ortho import Ortho
 from geoseg.results import Run
 from geoseg.rundir import RunDirectory
 from geoseg.segment.forward import measure_speed
+from geoseg.segment.settings import tiling_for
 from geoseg.stages.picture import picture_stage
 from geoseg.stages.plantfiles import plantfiles_stages
 from geoseg.stages.prescribe import prescribe_stage
@@ -149,5 +150,7 @@ def inspect(ortho: str | Path, *, boundary: str | Path | None = None, config: Co
         if all(finding.level != "error" for finding in findings):
             grid = source.working_grid(card.gsd)
             speed = measure_speed(segmenter)
-            needs = dataclasses.asdict(estimate(source, card, source.boundary(boundary, grid), grid, speed))
+            tiling, backend = tiling_for(card, config.segment), getattr(segmenter, "backend", "openvino-f32")
+            field = source.boundary(boundary, grid)
+            needs = dataclasses.asdict(estimate(source, tiling, field, grid, speed, backend))
     return {"findings": [dataclasses.asdict(finding) for finding in findings], "estimate": needs}

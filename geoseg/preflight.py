@@ -17,9 +17,9 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon
 
 from geoseg.errors import BoundaryError, GeosegError, GeosegWarning, GsdError, OrthoError
-from geoseg.models.card import ModelCard
+from geoseg.models.card import ModelCard, Tiling
 from geoseg.ortho import Ortho
-from geoseg.windows import Rect, overlap_factor
+from geoseg.windows import Rect
 
 __all__ = ["Estimate", "Finding", "estimate", "from_error", "preflight"]
 
@@ -28,8 +28,17 @@ _Result = TypeVar("_Result")
 
 _SHARP = 0.03  # potato and maize fields at 3 mm have 0.3 to 2; smeared over 5 pixels they have 0.03 to 0.07
 _SAMPLE_PX = 256
-_BASE_MB, _BYTES_PER_WINDOW_PX = 900.0, 400.0
-_DISK_BYTES_PER_PX = 1.6
+
+# Measured on the potato field (61 Mpx, windows of 2048 px, OpenVINO, default model): memory as the kernel's VmHWM after
+# loading, after one pass and after the run; disk as the most that lay in the run directory; processor time of all but
+# the network on one core, which the second core halves.
+_BASE_MB = 960.0  # torch, OpenVINO and the rest 700; GDAL's cache 256
+_NETWORK_BYTES_PER_PX = {"openvino-bf16": 177.0}
+_OTHER_NETWORK_BYTES_PER_PX = 353.0  # openvino-f32
+_LOOP_BYTES_PER_PX = 80.0
+_DISK_BYTES_PER_PX = 0.85
+_SECONDS_PER_MPX = 0.14  # reading, blocks and stitching 0.09; plants, rows, prescription and picture 0.05
+_START_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,8 @@ class Estimate:
         pixels: Pixels of the working grid in the field.
         hectares: Area of the field.
         forwarded_pixels: Pixels that go through the network, margins included.
-        seconds: Time for segmentation, by the rate that was given.
-        memory_mb: Peak memory, within a factor of two.
+        seconds: Time for the whole run, by the rate that was given.
+        memory_mb: Peak memory.
         disk_mb: Most disk space in use, temporary files included.
     """
 
@@ -89,29 +98,47 @@ def preflight(ortho: Ortho, card: ModelCard, boundary: str | Path | None = None)
     return tuple(findings)
 
 
-def estimate(ortho: Ortho, card: ModelCard, field: Polygon | MultiPolygon, grid: GeoBox, mpx_per_s: float) -> Estimate:
+def estimate(
+    ortho: Ortho,
+    tiling: Tiling,
+    field: Polygon | MultiPolygon,
+    grid: GeoBox,
+    mpx_per_s: float,
+    backend: str = "openvino-f32",
+) -> Estimate:
     """What a run will take.
 
     Args:
         ortho: The ortho.
-        card: Card of the model.
+        tiling: How the grid is cut.
         field: The field in the CRS of `grid`.
         grid: The working grid.
-        mpx_per_s: Speed of this machine in million pixels of the working grid per second.
+        mpx_per_s: Million pixels that this machine gets through the network in a second.
+        backend: What runs the network.
     """
     pixel_m2 = abs(grid.affine.a * grid.affine.e)
     pixels = round(min(field.area / pixel_m2, grid.shape[0] * grid.shape[1]))
-    tiling = card.tiling
-    window_px = (tiling.write_px + 2 * tiling.margin_px) ** 2
+    rows, cols = (_read_side(int(side), tiling) for side in grid.shape)
+    forwarded = pixels * rows * cols / (grid.shape[0] * grid.shape[1])
+    side_px = tiling.write_px + 2 * tiling.margin_px
+    window_px = min(rows, side_px) * min(cols, side_px)
     pixel_bytes = len(ortho.bands) * (1 if ortho.dtype == "uint8" else 4)
+    network = _NETWORK_BYTES_PER_PX.get(backend, _OTHER_NETWORK_BYTES_PER_PX)
     return Estimate(
         pixels=pixels,
         hectares=pixels * pixel_m2 / 1e4,
-        forwarded_pixels=round(pixels * overlap_factor(tiling.write_px, tiling.margin_px)),
-        seconds=pixels / 1e6 / mpx_per_s,
-        memory_mb=_BASE_MB + window_px * (_BYTES_PER_WINDOW_PX + 8 * pixel_bytes) / 1e6,
+        forwarded_pixels=round(forwarded),
+        seconds=_START_SECONDS + forwarded / 1e6 / mpx_per_s + pixels / 1e6 * _SECONDS_PER_MPX,
+        memory_mb=_BASE_MB + window_px * (network + _LOOP_BYTES_PER_PX + 8 * pixel_bytes) / 1e6,
         disk_mb=pixels * _DISK_BYTES_PER_PX / 1e6,
     )
+
+
+def _read_side(side: int, tiling: Tiling) -> int:
+    """Pixels that the windows along one side of the grid read together, margins included."""
+    whole, rest = divmod(side, tiling.write_px)
+    ragged = -(-rest // tiling.stride_px) * tiling.stride_px + 2 * tiling.margin_px if rest else 0
+    return whole * (tiling.write_px + 2 * tiling.margin_px) + ragged
 
 
 def from_error(error: GeosegError) -> Finding:

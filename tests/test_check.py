@@ -16,6 +16,7 @@ from geoseg.errors import GeosegError, GeosegWarning
 from geoseg.models.card import GsdRange, ModelCard, Tiling
 from geoseg.ortho import Ortho, OrthoConfig
 from geoseg.preflight import Finding, estimate, from_error, preflight
+from geoseg.windows import windows
 from rasters import FINE, noise, write
 from test_boundary import saved
 
@@ -133,13 +134,26 @@ def test_the_estimate_grows_with_the_field_only(tmp_path: Path) -> None:
     ortho = Ortho.open(write(tmp_path / "ortho.tif", sharp()))
     grid = ortho.working_grid(CARD.gsd)
     whole = ortho.boundary(None, grid)
-    full = estimate(ortho, CARD, whole, grid, mpx_per_s=0.5)
+    full = estimate(ortho, CARD.tiling, whole, grid, mpx_per_s=0.5)
     left, bottom, right, top = whole.bounds
-    half = estimate(ortho, CARD, shapely.box(left, bottom, (left + right) / 2, top), grid, mpx_per_s=0.5)
+    half = estimate(ortho, CARD.tiling, shapely.box(left, bottom, (left + right) / 2, top), grid, mpx_per_s=0.5)
     assert full.pixels == SHAPE[0] * SHAPE[1]
     assert full.hectares == pytest.approx(SHAPE[0] * SHAPE[1] * 0.005**2 / 1e4)
-    assert full.seconds == pytest.approx(full.pixels / 1e6 / 0.5)
+    read = sum(window.read.size for window in windows(SHAPE, 256, 32, 32))
+    assert full.forwarded_pixels == read
+    network_s = full.seconds - estimate(ortho, CARD.tiling, whole, grid, mpx_per_s=1e12).seconds
+    assert network_s == pytest.approx(read / 1e6 / 0.5)
     assert (half.pixels, half.memory_mb) == (full.pixels / 2, full.memory_mb)
+
+
+def test_the_estimate_of_the_real_field_is_what_a_run_took(fields: Path) -> None:
+    ortho = Ortho.open(fields / "potato" / "ortho.tif")
+    tiling = Tiling(write_px=1920, margin_px=64, stride_px=16)
+    grid = ortho.working_grid(GsdRange(train_m=0.0027, min_m=0.002, max_m=0.005))
+    found = estimate(ortho, tiling, ortho.boundary(None, grid), grid, 1.0, "openvino-bf16")
+    assert found.forwarded_pixels == 70_778_880
+    assert found.memory_mb == pytest.approx(2135, rel=0.25)
+    assert found.disk_mb == pytest.approx(52, rel=0.25)
 
 
 def test_the_real_field(fields: Path) -> None:
