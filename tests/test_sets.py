@@ -183,6 +183,11 @@ def test_sets_that_cannot_train_are_named(field, changes, error, message):
         open_set(share_of(field, **changes), 3, 64, stack).draw(np.random.default_rng(0), False)
 
 
+def test_tiles_with_other_bands_are_named():
+    with pytest.raises(LabelError, match="tiles of 3 bands; the card names 5"), ExitStack() as stack:
+        open_set(SetShare(str(ROOT / "tiles")), 5, 64, stack)
+
+
 def test_an_ortho_with_too_few_bands_is_named(field):
     with pytest.raises(LabelError, match="3 bands of uint8; expected 5"), ExitStack() as stack:
         open_set(share_of(field), 5, 64, stack)

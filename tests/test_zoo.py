@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from fakes import fake_card
+from geoseg.config import load_as
 from geoseg.errors import ModelError
 from geoseg.models import load, save
 from geoseg.models.storage import TorchSegmenter
@@ -20,6 +23,8 @@ from geoseg.models.zoo import ARCHITECTURES, build, load_imagenet, reach, shapes
 from geoseg.models.zoo.library import adapt_bands
 from geoseg.models.zoo.maskrcnn import targets
 from geoseg.models.zoo.paint import paint
+from geoseg.models.zoo.registry import _numbers_stay
+from geoseg.train.settings import TrainConfig
 
 SMALL = {
     "smp_dpt": {
@@ -317,3 +322,39 @@ def test_openvino_refuses_what_it_cannot_run(tmp_path):
     save(tmp_path, fake_card(architecture="mask_rcnn", params=SMALL["mask_rcnn"]), network_of("mask_rcnn"))
     with pytest.raises(ModelError, match="mask_rcnn does not run on openvino-f32"):
         load(tmp_path, "openvino-f32")
+
+
+DOC = Path(__file__).resolve().parents[1] / "docs" / "models.md"
+TABLE = re.compile(
+    r"^\| `(\w+)` \| .* \| ([\d.]+) \| (\d+) \| (\w+) \| (\w*) \| (yes|no) \| `(train_\w+\.yaml)` \|$", re.M
+)
+
+
+def test_the_page_s_table_is_true():
+    pytest.importorskip("segmentation_models_pytorch", reason="the zoo extra is not installed")
+    pytest.importorskip("transformers", reason="the transformers extra is not installed")
+    pytest.importorskip("torchgeo", reason="the torchgeo extra is not installed")
+    lines = TABLE.findall(DOC.read_text(encoding="utf-8"))
+    assert {line[0] for line in lines} == set(ARCHITECTURES)
+    for name, millions, stride, looks, extra, graph, config in lines:
+        card = load_as(TrainConfig, DOC.parents[1] / "configs" / config).card
+        entry = ARCHITECTURES[name]
+        assert card["architecture"] == name
+        with torch.device("meta"), _numbers_stay():
+            network = build(name, card.get("params", {}), 3, 3)
+        assert f"{sum(one.numel() for one in network.parameters()) / 1e6:.2f}" == millions
+        assert (int(stride), extra, graph) == (entry.stride, entry.extra or "", "yes" if entry.graph else "no")
+        assert (looks == "everything") == (name in GLOBAL or not entry.local)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["smp_unet", "smp_deeplabv3plus", "segformer"])
+def test_openvino_gives_the_same_at_every_size(name):
+    from geoseg.models.openvino import OpenvinoSegmenter
+
+    network = network_of(name)
+    card = fake_card(architecture=name, tiling={"write_px": 64, "margin_px": 32, "stride_px": 32})
+    traced, plain = OpenvinoSegmenter(card, network), TorchSegmenter(card, network)
+    for shape in ((1, 3, 128, 128), (1, 3, 64, 160)):
+        image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+        np.testing.assert_allclose(traced(image), plain(image), atol=2e-4)

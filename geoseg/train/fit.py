@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,27 +15,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from geoseg.errors import ConfigError, LabelError, ModelError
 from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard
-from geoseg.models.reduce import scores_of
 from geoseg.models.storage import TorchSegmenter, channels_last, pick_device, save
 from geoseg.models.zoo import ARCHITECTURES, build, load_imagenet, reach
 from geoseg.progress import bar
 from geoseg.train.checkpoint import Training, forget, keep, resume
 from geoseg.train.crops import Batch, CropConfig, Crops, ahead
 from geoseg.train.logs import Board, board, write_logs
-from geoseg.train.losses import balanced_weights, offset_loss, pixel_loss
+from geoseg.train.objective import Objective, make_objective
 from geoseg.train.sets import CropSource, open_set
 from geoseg.train.settings import SetShare, TrainConfig
 from geoseg.train.tiles import Tile
 from geoseg.train.validation import mean_iou, measure_parity, plain_scores, score_tiles
 
 __all__ = ["SetShare", "TrainConfig", "fit", "measure_parity", "score_tiles"]
-
-Objective = Callable[[nn.Module, Tensor, Batch], Tensor]
 
 
 def fit(config: TrainConfig, out: Path) -> ModelCard:
@@ -63,7 +59,7 @@ def fit(config: TrainConfig, out: Path) -> ModelCard:
         resume(training, config, out)
         tiles = [tile for one in sets for tile in one.validation()]
         writer = stack.enter_context(board(out, config.tensorboard))
-        objective = _objective(config, card, sets, device)
+        objective = make_objective(config, card, sets, device)
         _learn(training, _Course(config, card, _crops(config, card, sets), objective, tiles, device, out, writer))
     return _finish(training, config, card, sets, tiles, out)
 
@@ -169,28 +165,6 @@ def _crops(config: TrainConfig, card: ModelCard, sets: list[CropSource]) -> Crop
     sizes = config.steps, config.batch, config.crop_px
     choice = CropConfig(*sizes, config.weedy, config.seed, config.augment, config.paste)
     return Crops(sets, [one.share for one in config.sets], card.gsd, choice)
-
-
-def _objective(config: TrainConfig, card: ModelCard, sets: list[CropSource], device: torch.device) -> Objective:
-    """What is made small: a loss by name and that of the plant offsets, or what the network brings itself."""
-    shares = np.array([one.share for one in config.sets]) / sum(one.share for one in config.sets)
-    pixels = sum(share * one.pixels / max(1, one.pixels.sum()) for share, one in zip(shares, sets, strict=True))
-    by_pixel = pixel_loss(config.loss, balanced_weights(torch.as_tensor(pixels * 1e6)).to(device))
-    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (card.mean, card.std))
-
-    def objective(network: nn.Module, images: Tensor, batch: Batch) -> Tensor:
-        images, labels = (images - mean) / std, batch.labels.to(device)
-        own: Callable[..., Tensor] | None = getattr(network, "loss", None)
-        if own is not None:
-            return own(images, labels, batch.instances.to(device))
-        output = network(images)
-        loss = by_pixel(scores_of(output), labels)
-        if isinstance(output, Tensor):
-            return loss
-        pointing = offset_loss(output[1], batch.offsets.to(device), batch.weights.to(device))
-        return loss + config.offset_weight * pointing
-
-    return objective
 
 
 def _card(config: TrainConfig) -> ModelCard:
