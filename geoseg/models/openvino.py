@@ -97,7 +97,7 @@ class OpenvinoSegmenter:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # OpenVINO's front end uses parts of torch that torch deprecates
                 # OpenVINO would trace it with a check that takes longer than all the rest; parity is gated instead.
-                traced = torch.jit.trace(self._whole[reduced], example, check_trace=False)
+                traced = torch.jit.trace(self._whole[reduced], example, check_trace=False)  # type: ignore[no-untyped-call]
                 self._graphs[key] = openvino.convert_model(traced, example_input=example)
         return self._graphs[key]
 

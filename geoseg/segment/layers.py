@@ -96,5 +96,4 @@ def coarse_any(mask: np.ndarray, scale: int) -> np.ndarray:
     height, width = mask.shape
     padded = np.pad(mask, ((0, -height % scale), (0, -width % scale)))
     cells = padded.reshape(padded.shape[0] // scale, scale, padded.shape[1] // scale, scale)
-    found: np.ndarray = cells.any(axis=(1, 3))
-    return found
+    return np.asarray(cells.any(axis=(1, 3)))
