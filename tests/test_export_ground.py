@@ -19,6 +19,8 @@ import shapely
 from geoseg import export
 from spray_helpers import plan_of_two_spots
 
+pytestmark = pytest.mark.filterwarnings("ignore::geoseg.errors.GeosegWarning")  # the coarse cells of XAG
+
 FINEST_M = 0.25
 REACH_M = FINEST_M * np.sqrt(2) + 0.001
 VECTORS = {"generic": "SPRAY.shp", "kml": "SPRAY.kml", "geojson": "SPRAY.geojson", "gpkg": "SPRAY.gpkg"}

@@ -14,6 +14,8 @@ from geoseg.spray import SprayConfig
 from geoseg.spray.prescription import plan
 from spray_helpers import paint, rectangle, write_classes
 
+pytestmark = pytest.mark.filterwarnings("ignore::geoseg.errors.GeosegWarning")  # the coarse cells of XAG
+
 NAMES = export.profile_names()
 EVERY_LIMIT = [
     (name, limit)
@@ -52,7 +54,7 @@ def written(prescription, tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_profile_writes_what_reads_back(written, prescription, name):
     folder, profile = written[0] / name, export.read_profile(name)
-    assert written[1][name].loss is None
+    assert (written[1][name].loss is None) == (name != "xag")
     report = export.check(folder, prescription, profile=name)
     assert report.ok
     assert {file.profile for file in report.files} == {name}

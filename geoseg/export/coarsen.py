@@ -106,7 +106,7 @@ def _closed(level: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
     raised = maximum_filter(padded, side, mode="nearest")
     closed = minimum_filter(raised, side, mode="nearest", origin=-1 if side % 2 == 0 else 0)
     inner = slice(2 * side, -2 * side)
-    return np.maximum(closed[inner, inner], level)
+    return np.asarray(np.maximum(closed[inner, inner], level))
 
 
 def _in_blocks(level: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
@@ -147,7 +147,7 @@ def _cheapest(rates: NDArray[np.float64], area: NDArray[np.float64], most: int) 
     def cost(first: int) -> NDArray[np.float64]:
         """Of raising the rates from `first` to each later one to that one."""
         raised: NDArray[np.float64] = rates[first:] * (covered[first + 1 :] - covered[first])
-        return raised - (volume[first + 1 :] - volume[first])
+        return np.asarray(raised - (volume[first + 1 :] - volume[first]))
 
     best, origins = cost(0), []
     for _ in range(1, min(most, count)):

@@ -175,7 +175,7 @@ def _read_columns(rows: NDArray[np.uint8], fields: list[DbfField], rate_column: 
     if rate is None:
         found.error("no-rate-column", f"no number that could be a rate among {', '.join(f.name for f in fields)}")
         return
-    found.facts["rate_column"] = rate.name
+    found.facts |= {"rate_column": rate.name, "unit": "none in the file; taken for l/ha"}
     found.rates = _numbers(rows, rate)
     if np.isnan(found.rates).any():
         found.error("rate-missing", f"{int(np.isnan(found.rates).sum())} polygons have no number in {rate.name}")

@@ -133,11 +133,14 @@ def _grid_loss(written: Readback, fitted: Fitted, profile: Profile) -> Loss | No
     """What a grid costs that is coarser than usual, because the terminal takes no finer one."""
     facts, usual = written.facts, usual_side_m(fitted.plan)
     side = max(facts["cell_m"])
-    if side < 1.05 * usual or "cell_m" in profile.options:
+    if side < 1.05 * usual:
         return None
+    reason = fitted.reason or f"{profile.title} takes at most {profile.limit('cells') or 0:,} cells of a grid"
+    if fixed := profile.options.get("cell_m"):
+        reason = f"{profile.title} take cells of {fixed} m"
     zones, rates = len(fitted.plan.zones), len(fitted.plan.rates)
     return Loss(
-        reason=fitted.reason or f"{profile.title} takes at most {profile.limit('cells'):,} cells of a grid",
+        reason=reason,
         polygons=(zones, zones),
         rates=(rates, rates),
         detail=f"cells of the grid: {usual:.3f} m before, {side:.3f} m now",

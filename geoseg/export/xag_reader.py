@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def read_xag(path: Path) -> Readback:
     if codes is None or doses is None:
         return found
     unknown = [code for code in np.unique(codes).tolist() if code not in doses]
-    place = _place(document, *codes.shape, found)
+    place = _place(document, int(codes.shape[0]), int(codes.shape[1]), found)
     if unknown:
         found.error("zone-missing", f"the grid holds the levels {unknown[:8]}, which have no dosage")
     elif place is not None:
@@ -132,7 +132,7 @@ def _check_cells(grid: RateGrid, stated: Any, found: Readback) -> None:
         found.error("cell-size", f"cells are {width:.2f} x {height:.2f} m; the file says {stated!s:.20} m")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return -1e15 < value < 1e15  # False for NaN
