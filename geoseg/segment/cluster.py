@@ -7,10 +7,12 @@ costs the blocks that it had, and the result is that of one process. Needs the e
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -137,7 +139,7 @@ def predict_on(client: Client, job: BlockJob, progress: Callable[[int], None] = 
     """Bring every pending block to its end on the workers of a cluster; see `geoseg.segment.predict.predict`.
 
     Raises:
-        RunError: If a worker's disk is full or its files are not ours.
+        RunError: If a worker's disk is full, its files are not ours, or the scheduler has gone.
     """
     from distributed import as_completed
 
@@ -155,13 +157,25 @@ def predict_on(client: Client, job: BlockJob, progress: Callable[[int], None] = 
             blocks[future] = block
             running.add(future)
 
-    submit_more()
-    for future in running:
-        block = blocks.pop(future)
-        total += _ended(future, block, store)
-        progress(block.size)
+    try:
         submit_more()
+        for future in running:
+            block = blocks.pop(future)
+            total += _ended(future, block, store)
+            progress(block.size)
+            submit_more()
+    except _LOST as error:
+        if isinstance(error, GeosegError):
+            raise
+        raise RunError(
+            f"the scheduler does not answer any more ({type(error).__name__}); finished blocks are kept: run the same "
+            "command again when it is back, or without it"
+        ) from error
     return total
+
+
+_LOST = OSError, TimeoutError, CancelledError, asyncio.CancelledError
+"""What calls to a scheduler raise that has gone."""
 
 
 def _ended(future: Any, block: Rect, store: BlockStore) -> PredictStats:
@@ -169,7 +183,7 @@ def _ended(future: Any, block: Rect, store: BlockStore) -> PredictStats:
     if error is None:
         stats: PredictStats = future.result()
         return stats
-    if isinstance(error, GeosegError):
+    if isinstance(error, (GeosegError, CancelledError, asyncio.CancelledError)):
         raise error
     store.save_failed(block, f"{type(error).__name__}: {' '.join(str(error).split())}")
     return PredictStats()
