@@ -24,7 +24,8 @@ from typing import Any
 from crop import cropped
 
 PATIENCE_S = 600
-TIMES = ("seconds", "time", "started", "finished", "versions", "_s")
+MAY_DIFFER = ("seconds", "time", "started", "finished", "_s", "peak_mb", "loop")
+"""Ends of the names of what a record says of times, memory and how much the network had to do."""
 
 
 class Command:
@@ -91,9 +92,9 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def timeless(record: Any) -> Any:
-    """A record without what may differ: times, how often the network ran, and the directory's own name."""
+    """A record without what may differ."""
     if isinstance(record, dict):
-        return {key: timeless(value) for key, value in record.items() if not key.endswith(TIMES) and key != "loop"}
+        return {key: timeless(value) for key, value in record.items() if not key.endswith(MAY_DIFFER)}
     return [timeless(value) for value in record] if isinstance(record, list) else record
 
 
@@ -119,7 +120,8 @@ def kill_often(ortho: Path, folder: Path, options: list[str], arguments: argpars
         out = folder / f"disturbed{number}" / "run"
         out.parent.mkdir()
         outs.append(out)
-        for stage, seconds in itertools.chain.from_iterable(itertools.repeat(one, 2) for one in lasts.items()):
+        aims = list(lasts.items())[(number - 1) % len(lasts) :]  # another stage first in every directory
+        for stage, seconds in itertools.chain.from_iterable(itertools.repeat(one, 2) for one in aims):
             if killed == arguments.kills:
                 break
             command = Command(ortho, out, options)
