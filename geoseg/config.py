@@ -36,7 +36,8 @@ class Config:
 
     Attributes:
         model: Name of a shipped model or path of a model directory.
-        backend: What runs it: auto, openvino-bf16, openvino-f32, torch-cpu or torch-cuda.
+        backend: What runs it: auto, openvino-bf16, openvino-f32, torch-cpu, torch-cuda or
+            torch-cuda-bf16.
         ortho: How the orthomosaic is read.
         segment: How it is cut and fed to the network.
         plants: What counts as a plant and as a weed patch.
@@ -89,7 +90,6 @@ def load_as(kind: type[_T], path: Path | None, overrides: Sequence[str] = ()) ->
     return build(kind, document, str(path or "--set"))
 
 
-def build(kind: type[_T], document: Mapping[str, Any], source: str) -> _T:
 def with_overrides(config: _T, overrides: Sequence[str]) -> _T:
     """The same configuration with ``section.key=value`` overrides on top.
 
@@ -104,6 +104,7 @@ def with_overrides(config: _T, overrides: Sequence[str]) -> _T:
     return build(type(config), document, "--set")
 
 
+def build(kind: type[_T], document: Mapping[str, Any], source: str) -> _T:
     """A dataclass from plain data, strictly: no unknown key, no silent conversion.
 
     Raises:
