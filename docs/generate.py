@@ -16,7 +16,7 @@ from typing import Any
 
 from geoseg.config import Config
 from geoseg.export.columns import LAYERS
-from geoseg.export.profiles import profile_names, read_profile
+from geoseg.export.profiles import EVIDENCE, profile_names, read_profile
 from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard
 from geoseg.spray.machine import machine_names, read_machine
@@ -51,15 +51,22 @@ def layers() -> Iterator[str]:
 
 
 def profiles() -> Iterator[str]:
-    """The terminals and the columns that are written for them."""
+    """The terminals: format, place of the files, column of the rates, limits with their evidence."""
+    rows = []
     for name in profile_names():
         profile = read_profile(name)
-        yield f"**`{name}`**: {profile.title}."
-        yield ""
-        rows = ((f"`{c.name}`", c.kind, c.unit, f"N({c.width},{c.decimals})") for c in profile.columns)
-        if profile.columns:
-            yield from table(("column", "what it says", "unit", "DBF field"), rows)
-            yield ""
+        limits = [
+            f"{key} {limit.value:,} ({limit.evidence})"
+            for key, limit in profile.limits.items()
+            if limit.value is not None
+        ]
+        columns = ", ".join(f"`{column.name}`" for column in profile.columns if column.kind == "rate")
+        folders = ", ".join(f"`{place}/`" if place else "root" for place in profile.folders)
+        title = f"{profile.title}{'. **Experimental.**' if profile.experimental else ''}"
+        rows.append((f"`{name}`", title, profile.format, folders, columns, ", ".join(limits)))
+    yield from table(("profile", "for", "format", "folder", "rate in", "limits (evidence)"), rows)
+    yield ""
+    yield f"Evidence: {'; '.join(f'{mark} {what}' for mark, what in EVIDENCE.items())}."
 
 
 def config() -> Iterator[str]:
