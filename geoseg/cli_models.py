@@ -12,7 +12,7 @@ import click
 
 from geoseg.errors import ConfigError
 
-__all__ = ["evaluate", "models"]
+__all__ = ["benchmark", "evaluate", "models"]
 
 PATH = click.Path(path_type=Path)
 SET = {"multiple": True, "metavar": "KEY=VALUE"}
@@ -31,6 +31,13 @@ SET = {"multiple": True, "metavar": "KEY=VALUE"}
 @click.option("--out", "-o", type=PATH, help="Folder for evaluation.json, evaluation.md and pictures.")
 @click.option("--set", "overrides", help="One setting, e.g. block_m=5 or spray.section_m=3.", **SET)
 @click.option("--label-set", "label_overrides", help="How to understand LABELS, e.g. column=species.", **SET)
+@click.option(
+    "--tune-recall", type=click.FloatRange(0, 1, True, True), help="Tile sets: find an operating point instead."
+)
+@click.option(
+    "--tune-on", type=click.Choice(["cells", "pixels"]), default="cells", help="Recall of treated area or pixels."
+)
+@click.option("--apply", is_flag=True, help="Let the model work at that point from now on.")
 @click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON.")
 def evaluate(
     found: Path,
@@ -44,8 +51,13 @@ def evaluate(
 ) -> None:
     """How good FOUND is: a run directory or class raster against LABELS, or a tile set seen by a model.
 
-    Scores of pixels, edges, plants, counts, confidence and of what the sprayer would do, with intervals.
+    Scores of pixels, edges, plants, counts, confidence and of what the sprayer would do, with intervals. With
+    --tune-recall it finds instead how far the weed score must be shifted to reach that share of the weeds, and notes it
+    on the card of the model directory.
     """
+    if how["tune_recall"] is not None:
+        _tune(found, how, as_json)
+        return
     from geoseg.train.evaluate_report import evaluate_pairs, evaluation_dict, evaluation_lines, write_report
     from geoseg.windows import Rect
 
@@ -62,6 +74,36 @@ def evaluate(
     click.echo("\n".join(evaluation_lines(scored)))
     if out is not None:
         click.echo(f"all figures and pictures in {out}")
+
+
+def _tune(found: Path, how: dict[str, Any], as_json: bool) -> None:
+    from geoseg.models import load
+    from geoseg.models.card import CARD, ModelCard
+    from geoseg.train.evaluate_tiles import tile_pairs
+    from geoseg.train.evaluate_tune import margins_of, tune_card
+
+    folder = Path(how["model"] or "default")
+    if not (folder / CARD).is_file():
+        raise ConfigError(f"--tune-recall writes to the card of a model directory; copy {folder} and name the copy")
+    pairs = tile_pairs(found, load(folder), None if how["split"] == "all" else how["split"])
+    margins = margins_of(pairs, _settings(how["overrides"]).spray)
+    card = ModelCard.read(folder / CARD)
+    card = tune_card(card, margins, how["tune_recall"], how["tune_on"], apply=how["apply"])
+    card.write(folder / CARD)
+    name, point = next(reversed(card.thresholds.items()))
+    if as_json:
+        click.echo(json.dumps({name: point}, indent=2))
+        return
+    shift = point["logit_bias"][-1]
+    used = "in use from now on" if how["apply"] else "noted on the card; --apply would use it"
+    click.echo(f"{name}: weed score shifted by {shift:+.2f}, {used}")
+    share = {key: f"{point[key]:.1%}" for key in ("pixel_recall", "pixel_precision", "area_reached", "ground_treated")}
+    click.echo(
+        f"pixels  {share['pixel_recall']} of the weeds found; {share['pixel_precision']} of what is found is weed"
+    )
+    click.echo(
+        f"cells   {share['area_reached']} of the weed area reached, {share['ground_treated']} of the ground treated"
+    )
 
 
 def _pairs(found: Path, labels: Path | None, how: dict[str, Any]) -> tuple[list[Any], str]:
@@ -95,6 +137,37 @@ def _settings(overrides: Sequence[str]) -> Any:
     from geoseg.train.evaluate_settings import EvaluateConfig
 
     return load_as(EvaluateConfig, None, overrides)
+
+
+@click.command()
+@click.argument("models", nargs=-1)
+@click.option(
+    "--backend", default="auto", show_default=True, help="What runs them: auto, openvino-bf16, torch-cpu, ..."
+)
+@click.option("--side", type=int, default=1024, show_default=True, help="Side of the image, pixels.")
+@click.option("--on", help="Data set of the card's scores, or a part of its name.  [default: the first]")
+@click.option("--out", "-o", type=PATH, help="Folder for benchmark.csv, benchmark.json and a picture.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
+def benchmark(
+    models: tuple[str, ...], backend: str, side: int, on: str | None, out: Path | None, as_json: bool, as_csv: bool
+) -> None:
+    """Accuracy against speed of MODELS on this device: those that come with geoseg, if none are named."""
+    from dataclasses import asdict
+
+    from geoseg.models.card import shipped_models
+    from geoseg.train.benchmark import benchmark as measure_all
+    from geoseg.train.benchmark import rows_as_csv, table_lines, write_benchmark
+
+    rows = measure_all(models or [card.name for card in shipped_models()], backend, side, on)
+    if out is not None:
+        write_benchmark(rows, out)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
+    elif as_csv:
+        click.echo(rows_as_csv(rows), nl=False)
+    else:
+        click.echo("\n".join([*table_lines(rows), f"on {rows[0].device}"]))
 
 
 class _Models(click.Group):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
@@ -155,8 +156,11 @@ class ModelCard(_Part):
             raise ModelError(f"{path}: {where}: {first['msg']}") from error
 
     def write(self, path: Path) -> None:
-        """Write the card as indented JSON."""
-        path.write_text(json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Write the card as indented JSON, in one step."""
+        draft = path.with_name(f".{path.name}.draft{os.getpid()}")
+        content = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        draft.write_text(content + "\n", encoding="utf-8")
+        os.replace(draft, path)
 
 
 class Segmenter(Protocol):
