@@ -344,6 +344,7 @@ def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, **
 main.add_command(cli_spray.machines)
 main.add_command(cli_export.export)
 main.add_command(cli_plants.plants)
+main.add_command(cli_models.benchmark)
 main.add_command(cli_models.evaluate)
 main.add_command(cli_models.models)
 
