@@ -36,8 +36,8 @@ class Machine:
         lead_m: The same as a distance, metres; both add up.
         lag_s: How long after the mapped ground ends it switches off, seconds.
         lag_m: The same as a distance, metres; both add up.
-        open_s: From the command until liquid reaches the ground, seconds.
-        close_s: From the command until none does, seconds.
+        open_s: From the command until liquid reaches the ground, seconds; what the terminal does not make up for.
+        close_s: From the command until none does, seconds; the same.
         min_run_m: Shortest stretch that is sprayed; the terminal holds a shorter command for as long, metres.
         buffer_m: Safety margin around weeds for each kind of positioning, metres.
         tank_l: What the tank holds, litres.
