@@ -22,7 +22,7 @@ from geoseg.config import load_config
 from geoseg.export.geopackage import FieldPackage
 from geoseg.export.rowlayers import read_plants, write_rows
 from geoseg.segment.rows import find_rows
-from geoseg.segment.stand import find_gaps, row_stand
+from geoseg.segment.stand import find_gaps, row_stand, spacing_indices
 from test_job import COLOURS, GSD, SHAPE, ColourSegmenter, content
 
 HEADING = 20.0
@@ -139,11 +139,21 @@ def test_the_count_of_a_run(ortho, tmp_path) -> None:
     assert facts["plants"] == plants
     assert facts["plants_per_ha"] == pytest.approx(plants / 80 * 1e4, rel=1e-6)
     assert facts["emergence"] == pytest.approx(plants / 80 * 1e4 / 50_000)
+    assert facts["weed_plants"] == len(done.layer("weed_plants")) == 1
+    assert facts["plants_validated"] is None, "the card of a stand-in says nothing of counts"
     west, east = facts["plots"]
     assert (west["plot"], east["plot"]) == ("west", "east")
     assert west["plants"] == (done.plants.x < 500005).sum()
     assert west["plants"] + east["plants"] == plants
     assert [west["area_m2"], east["area_m2"]] == pytest.approx([40, 40], rel=1e-3), "only what lies in the field"
+    for plot, side in ((west, halves[0]), (east, halves[1])):
+        inside = done.plants[done.plants.within(side)]
+        steps = inside.row_next_m.dropna()
+        expected = spacing_indices(steps, facts["spacing"]["theoretical_m"])
+        assert plot["spacing_m"] == pytest.approx(steps.mean())
+        assert [plot["misses"], plot["quality_of_feed"]] == pytest.approx([expected.misses, expected.quality_of_feed])
+        assert plot["row_m"] == pytest.approx(done.layer("rows").clip(side).length.sum(), rel=1e-3)
+        assert plot["gap_m"] == pytest.approx(done.layer("gaps").clip(side).length.sum(), abs=0.01)
     cells = list(csv.DictReader((done.path / "grid.csv").read_text().splitlines()))
     assert sum(int(cell["plants"]) for cell in cells) == plants
     assert sum(float(cell["area_m2"]) for cell in cells) == pytest.approx(80)
@@ -152,6 +162,8 @@ def test_the_count_of_a_run(ortho, tmp_path) -> None:
     assert table["spacing.theoretical_from"] == "estimated"
     rows = list(csv.DictReader((done.path / "rows.csv").read_text().splitlines()))
     assert sum(int(row["plants"]) for row in rows) == done.summary["rows"]["plants_in_rows"]
+    assert sum(float(row["gap_m"]) for row in rows) == pytest.approx(done.layer("gaps").length_m.sum())
+    assert all(0 <= float(row["quality_of_feed"]) <= 1 for row in rows if row["quality_of_feed"])
     text = CliRunner().invoke(main, ["count", str(done.path), "--theoretical-spacing", "0.3"]).output
     assert "theoretical spacing 0.300 m (given)" in text
     for wrong in (["--grid", "0"], ["--plots", str(tmp_path / "none.gpkg")], ["--grid", "0.0001"]):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from geoseg.segment.rows import RowConfig, find_rows
 from geoseg.segment.stand import count_interval, find_gaps, row_stand, spacing_indices, theoretical
+from geoseg.segment.standfacts import RowTotals, count_error, stand_facts
 
 
 def test_indices_by_hand() -> None:
@@ -108,3 +109,19 @@ def test_the_interval_of_the_count_is_that_of_poisson_plants() -> None:
     assert count_interval(x, y) == (low, high)
     assert count_interval(x[:3], y[:3]) is None
     assert count_interval([], []) is None
+
+
+def test_the_interval_of_a_count_is_that_of_the_widest_validation() -> None:
+    one = {"count": {"plots": 10, "plot_m2": 4.0, "ratio_low": 0.9, "ratio_high": 1.3}, "miou": 0.8}
+    other = {"count": {"plots": 5, "plot_m2": 2.0, "ratio_low": 0.95, "ratio_high": 1.5}}
+    few = {"count": {"plots": 2, "plot_m2": 2.0, "ratio_low": None, "ratio_high": None}}
+    error = count_error({"a": one, "b": other, "c": few, "d": {"miou": 0.5}})
+    assert error == {"low": 0.9, "high": 1.5, "plots": 15, "plot_m2": 2.0}
+    totals = RowTotals(0, 0.0, 0, 0.0, 0)
+    facts = stand_facts(np.arange(200.0), np.zeros(200), 400.0, np.empty(0), totals, error=error)
+    assert facts["plants_validated"] == [180.0, 300.0]
+    assert "95 % of 15 validation plots of 2 m² had 0.90 to 1.50 times" in facts["plants_validated_from"]
+    assert count_error({"c": few}) is None
+    facts = stand_facts(np.arange(200.0), np.zeros(200), 400.0, np.empty(0), totals)
+    assert facts["plants_validated"] is None
+    assert facts["plants_validated_from"] == "the card of the model has no validation counts"

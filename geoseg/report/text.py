@@ -65,9 +65,14 @@ def finding_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 def stand_lines(stand: Mapping[str, Any]) -> Iterator[str]:
     """The stand as `geoseg.export.standfiles.count` gives it."""
-    interval = stand["plants_95"]
-    spread = f" ({interval[0]:,.0f} to {interval[1]:,.0f}, {stand['plants_95_from']})" if interval else ""
-    yield f"plants        {stand['plants']:,}{spread}"
+    yield f"crop plants   {stand['plants']:,}"
+    if interval := stand["plants_validated"]:
+        yield f"  likely      {interval[0]:,.0f} to {interval[1]:,.0f}: {stand['plants_validated_from']}"
+    else:
+        yield f"  likely      not known: {stand['plants_validated_from']}"
+    if interval := stand["plants_95"]:
+        yield f"  spread      {interval[0]:,.0f} to {interval[1]:,.0f}: {stand['plants_95_from']}"
+    yield f"weed plants   {stand['weed_plants']:,}"
     yield f"density       {stand['plants_per_m2']:.2f} per m², {stand['plants_per_ha']:,.0f} per ha"
     if "emergence" in stand:
         yield f"emergence     {stand['emergence']:.1%} of {stand['seeds_per_ha']:,.0f} seeds per ha"

@@ -78,7 +78,7 @@ def split_regions(vegetation: NDArray[np.bool_], first: tuple[Ints, Ints], split
         box = boxes[number - 1]
         row, col = np.nonzero(region[box] == number)
         row, col = row + box[0].start, col + box[1].start
-        label[row, col] = used + _strongest(row, col, *(field[own] for field in seeds[1:]))
+        label[row, col] = used + _strongest(row, col, _take(seeds, own))
         used += int(np.count_nonzero(seeds.region[own] == number))
     return label
 
@@ -88,11 +88,16 @@ def _slice_of(sorted_values: Ints, value: int) -> slice:
     return slice(int(low), int(high))
 
 
-def _strongest(row: Ints, col: Ints, seed_row: Ints, seed_col: Ints, radius: Floats) -> NDArray[np.int64]:
+def _take(seeds: _Seeds, index: slice | NDArray[np.bool_]) -> _Seeds:
+    return _Seeds(seeds.region[index], seeds.row[index], seeds.col[index], seeds.radius[index])
+
+
+def _strongest(row: Ints, col: Ints, seeds: _Seeds) -> Ints:
     """Index of the seed for which each pixel's power is least, the first of several."""
     best = np.full(row.size, np.inf)
     found = np.zeros(row.size, np.int64)
-    for index, (r, c, size) in enumerate(zip(seed_row.tolist(), seed_col.tolist(), radius.tolist(), strict=True)):
+    places = zip(seeds.row.tolist(), seeds.col.tolist(), seeds.radius.tolist(), strict=True)
+    for index, (r, c, size) in enumerate(places):
         power = (row - r) ** 2 + (col - c) ** 2 - round(size * size)
         nearer = power < best
         best[nearer], found[nearer] = power[nearer], index
@@ -127,7 +132,7 @@ def _pairs(seeds: _Seeds, reach_px: float) -> tuple[Ints, Ints, Ints]:
 def _without(seeds: _Seeds, index: Ints) -> _Seeds:
     keep = np.ones(seeds.row.size, np.bool_)
     keep[index] = False
-    return _Seeds(*(field[keep] for field in seeds))
+    return _take(seeds, keep)
 
 
 def _saddle(region: NDArray[np.int32], distance: Floats, begin: tuple[Ints, Ints], end: tuple[Ints, Ints]) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from geoseg.segment.rows import RowModel
 from geoseg.segment.stand import count_interval, spacing_indices
 
-__all__ = ["RowTotals", "row_facts", "stand_facts"]
+__all__ = ["RowTotals", "count_error", "row_facts", "stand_facts"]
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +48,36 @@ def row_facts(model: RowModel) -> dict[str, Any]:
     }
 
 
+def count_error(scores: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How far a model's counts of crop plants were off where it was validated; None if its card does not say.
+
+    Each data set may have ``count``: plots, plot_m2, ratio_low and ratio_high, the 2.5 % and 97.5 % quantiles over
+    plots of the true number over the counted one. Of several data sets the widest bounds count.
+
+    Args:
+        scores: ``scores`` of the model's card.
+    """
+    found = [part["count"] for part in scores.values() if isinstance(part, Mapping) and "count" in part]
+    found = [part for part in found if part.get("ratio_low") is not None and part.get("ratio_high") is not None]
+    if not found:
+        return None
+    return {
+        "low": min(part["ratio_low"] for part in found),
+        "high": max(part["ratio_high"] for part in found),
+        "plots": sum(part["plots"] for part in found),
+        "plot_m2": min(part["plot_m2"] for part in found),
+    }
+
+
+def _explain(error: Mapping[str, Any] | None) -> str:
+    if error is None:
+        return "the card of the model has no validation counts"
+    return (
+        f"95 % of {error['plots']} validation plots of {error['plot_m2']:g} m² had {error['low']:.2f} to "
+        f"{error['high']:.2f} times the plants that the model counted there"
+    )
+
+
 def stand_facts(
     x: Floats,
     y: Floats,
@@ -56,6 +87,7 @@ def stand_facts(
     *,
     theoretical_m: float | None = None,
     seeds_per_ha: float | None = None,
+    error: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Counts, spacing and gaps of a field.
 
@@ -67,12 +99,16 @@ def stand_facts(
         totals: Rows and gaps.
         theoretical_m: The spacing that was meant; None: estimated.
         seeds_per_ha: Seeds sown per hectare, for the emergence.
+        error: How far the model's counts were off, as `count_error` gives it.
     """
     per_m2 = len(x) / area_m2 if area_m2 else 0.0
     interval = count_interval(x, y)
     spacing = spacing_indices(steps, theoretical_m)
     facts: dict[str, Any] = {
         "plants": len(x),
+        "plants_validated": [len(x) * error["low"], len(x) * error["high"]] if error else None,
+        "plants_validated_from": _explain(error),
+        "count_error": dict(error) if error else None,
         "plants_95": list(interval) if interval else None,
         "plants_95_from": "bootstrap over blocks of 5 m: how the stand varies, not what the model overlooks",
         "plants_per_m2": per_m2,

@@ -36,5 +36,6 @@ def rows_stage(directory: RunDirectory, config: Config) -> None:
         steps = rows.plants.next_m[rows.plants.next_m > 0]
         lengths = float(rows.table.length_m.sum()), len(gaps.row_id), float(gaps.length_m.sum())
         totals = RowTotals(len(rows.table.row_id), *lengths, int(gaps.missing.sum()))
-        stage.facts["stand"] = stand_facts(points.x, points.y, seen_m2, steps, totals)
+        stage.facts["stand"] = stand_facts(points.x, points.y, seen_m2, steps, totals, error=first.get("count_error"))
+        stage.facts["stand"]["weed_plants"] = directory.facts("vectorize")["weed_plants"]["kept"]
         stage.outputs.append(directory / FIELD)

@@ -31,6 +31,7 @@ from geoseg.segment.cluster import BlockJob, connect, predict_on
 from geoseg.segment.layers import Layer, network_layers
 from geoseg.segment.predict import PredictStats, predict, tiling_for
 from geoseg.segment.preview import preview_layer
+from geoseg.segment.standfacts import count_error
 from geoseg.segment.stitch import stitch
 
 __all__ = ["load_segmenter", "see_field", "segment_stage"]
@@ -80,6 +81,7 @@ def segment_stage(
         directory.record |= {"versions": _versions(), "inputs": parts, "config": to_dict(config)}
         stage.facts["warnings"] = [str(warning.message) for warning in caught]
         stage.facts["field"] = _field_facts(source, grid, field)
+        stage.facts["count_error"] = count_error(card.scores)
         shape = int(grid.shape[0]), int(grid.shape[1])
         layers = _layers(source, shape, card, config)
         store = BlockStore(directory / "blocks", shape, _block_px(card, config), parts, layers)
