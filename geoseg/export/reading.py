@@ -37,6 +37,9 @@ def read_features(path: Path, found: Readback, **options: Any) -> tuple[NDArray[
         except (DataSourceError, DataLayerError, FeatureError, ValueError, RuntimeError) as error:
             found.error("unreadable", f"GDAL cannot read it: {error}")
             return None
+        except IndexError:  # pyogrio, where a file has no layer at all
+            found.error("no-polygons", "the file holds no layer")
+            return None
     for message in sorted({str(warning.message) for warning in caught}):
         found.warn("gdal", message)
     found.crs = meta["crs"]
