@@ -36,7 +36,7 @@ class CheapSegmenter:
 
         card = read_card("default")
         tiling = card.tiling.model_copy(update={} if window_px is None else {"write_px": window_px})
-        self.card = card.model_copy(update={"name": "cheap", "tiling": tiling})
+        self.card = card.model_copy(update={"name": "cheap", "tiling": tiling, "instances": "none"})
 
     def classify(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Codes and confidence."""

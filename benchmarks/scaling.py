@@ -122,7 +122,8 @@ def measure(ortho: Path, folder: Path, backend: str) -> Costs:
             store.save(
                 other, classes[: other.shape[0], : other.shape[1]], confidence[: other.shape[0], : other.shape[1]]
             )
-    stitch_s, _ = timed(lambda: stitch(store, grid, folder / "classes.tif", folder / "confidence.tif", {}))
+    files = {layer.name: folder / f"{layer.name}.tif" for layer in store.layers}
+    stitch_s, _ = timed(lambda: stitch(store, grid, files, {}))
     share = block.size / (shape[0] * shape[1])
     read_mb = ortho.stat().st_size / 2**20 * share
     return Costs(read_s, forward_s, write_s, task_cost(), stitch_s * share, read_mb, written / 2**20, block.size / 1e6)
