@@ -220,3 +220,13 @@ def test_the_rows_of_the_crop_set_the_heading_unless_something_is_said(patch):
     assert (rows.heading_deg, rows.heading.source) == (12.5, "crop rows")
     said = plan(patch, field, SprayConfig(heading_deg=27), rows_heading_deg=12.5)
     assert (said.heading_deg, said.heading.others) == (27, ("crop rows 12.50°",))
+
+
+def test_a_sliver_of_excluded_ground_does_not_follow_the_sprayed_cell_beside_it(tmp_path, patch):
+    field = rectangle(29.004, 40)  # less than a hundredth of the last column of cells lies in the field
+    path = exclusion_file(tmp_path / "path.gpkg", rectangle(1, 60, at=(29.001, -5)))
+    config = SprayConfig(heading_deg=0, length_m=0.5, exclusions=path, headland_m=2)
+    zones = plan(patch, field, config).zones
+    treated = shapely.union_all(zones.geometry[zones.rate_l_ha > 0].values)
+    assert treated.bounds[2] == pytest.approx(EAST + 29, abs=1e-6)
+    assert zones.area.sum() == pytest.approx(field.area, rel=1e-9)
