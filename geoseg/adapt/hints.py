@@ -7,6 +7,7 @@ it. A polygon names the green inside it, or all of it where it is soil.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -27,7 +28,8 @@ __all__ = ["HINT_REACH_M", "hint_tiles", "read_hints"]
 HINT_REACH_M = 0.05
 """How far from a point its plant may be, metres."""
 
-Hint = tuple[int, shapely.Geometry]
+Hint = tuple[int, Any]
+"""Class code and shape; shapely's stubs know no attributes of a shape in general."""
 
 
 def read_hints(path: Path, where: Field, config: LabelConfig | None = None) -> list[Hint]:

@@ -37,7 +37,8 @@ def _exgr(red: Floats, green: Floats, blue: Floats) -> Floats:
 
 def _cive(red: Floats, green: Floats, blue: Floats) -> Floats:
     r, g, b = _shares(red, green, blue)
-    return np.float32(0.811) * g - np.float32(0.441) * r - np.float32(0.385) * b
+    index: Floats = np.float32(0.811) * g - np.float32(0.441) * r - np.float32(0.385) * b
+    return index
 
 
 def _normalised(near_infrared: Floats, other: Floats) -> Floats:

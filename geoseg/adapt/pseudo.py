@@ -150,10 +150,10 @@ def _add(found: PseudoTiles, one: _Seen, labels: PseudoLabels, rule: FieldRule, 
     tile = Tile(f"field_{row:06d}_{col:06d}", one.split, "field", row, col, rule.gsd_m, pixels, known)
     found.tiles.append(tile)
     if one.split == VALIDATION:
-        parts = (one.scene.green & one.valid, one.scene.size, one.scene.off, one.scene.here)
+        green = (one.scene.green & one.valid)[inner, inner]
+        size, off, here = (part[inner, inner] for part in (one.scene.size, one.scene.off, one.scene.here))
         ruled = rule.classify(one.image, one.rect)[0][inner, inner]
-        scene = Scene(*(part[inner, inner] for part in parts))
-        found.views.add(pixels, scene, known == SOIL, ruled, found.rule)
+        found.views.add(pixels, Scene(green, size, off, here), known == SOIL, ruled, found.rule)
 
 
 def _places(

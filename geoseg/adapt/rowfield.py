@@ -117,7 +117,7 @@ def green_cells(field: Field, rule: VegetationRule) -> GreenCells:
     cell_m = max(_FINEST_CELL_M, math.sqrt(area_m2 * rule.cut.cover / _MOST_CELLS), 1.5 * coarse.gsd_m)
     cell = max(round(cell_m / coarse.gsd_m), 1)
     side = -(-_SIDE_PX // cell) * cell
-    parts: list[tuple[Floats, Floats, Floats]] = []
+    parts: list[Floats] = []
     for rect, image, valid in coarse.read(side):
         green = (here.greenness(image, rect) > 0.5) & valid
         height, width = (-(-length // cell) for length in rect.shape)
@@ -128,9 +128,10 @@ def green_cells(field: Field, rule: VegetationRule) -> GreenCells:
         affine = coarse.grid.affine
         x = affine.c + affine.a * (rect.col0 + (cols + 0.5) * cell)
         y = affine.f + affine.e * (rect.row0 + (rows + 0.5) * cell)
-        parts.append((x, y, share[rows, cols].astype(np.float64) * (cell * coarse.gsd_m) ** 2))
-    x, y, area = (np.concatenate(values) for values in zip(*parts, strict=True)) if parts else np.zeros((3, 0))
-    return GreenCells(x, y, area, cell * coarse.gsd_m)
+        area = share[rows, cols].astype(np.float64) * (cell * coarse.gsd_m) ** 2
+        parts.append(np.stack([x, y, area]).astype(np.float64))
+    found = np.concatenate([np.zeros((3, 0)), *parts], axis=1)
+    return GreenCells(found[0], found[1], found[2], cell * coarse.gsd_m)
 
 
 def row_field(cells: GreenCells, config: RowConfig | None = None) -> RowField:
