@@ -83,6 +83,8 @@ def test_counts() -> None:
     assert scores.error == pytest.approx(3 / 53)
     assert scores.bias == pytest.approx(0.5)
     assert scores.rmse == pytest.approx(np.sqrt((4 + 25 + 1 + 25) / 6))
-    assert scores.ratio_low == pytest.approx(np.quantile([10 / 12, 20 / 15, 1, 0.5, 1], 0.025))
+    assert scores.ratio_low < 53 / 56 < scores.ratio_high
+    exact = count_scores([10, 20, 30, 40, 50], [5, 10, 15, 20, 25])
+    assert exact.ratio_low == exact.ratio_high == 2.0
     assert count_scores([], []).error is None
     assert count_scores([3, 4], [3, 4]).ratio_low is None

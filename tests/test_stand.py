@@ -120,7 +120,7 @@ def test_the_interval_of_a_count_is_that_of_the_widest_validation() -> None:
     totals = RowTotals(0, 0.0, 0, 0.0, 0)
     facts = stand_facts(np.arange(200.0), np.zeros(200), 400.0, np.empty(0), totals, error=error)
     assert facts["plants_validated"] == [180.0, 300.0]
-    assert "95 % of 15 validation plots of 2 m² had 0.90 to 1.50 times" in facts["plants_validated_from"]
+    assert "in 15 validation plots of 2.0 m² and more there were 0.90 to 1.50 times" in facts["plants_validated_from"]
     assert count_error({"c": few}) is None
     facts = stand_facts(np.arange(200.0), np.zeros(200), 400.0, np.empty(0), totals)
     assert facts["plants_validated"] is None

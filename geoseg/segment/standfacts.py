@@ -51,8 +51,8 @@ def row_facts(model: RowModel) -> dict[str, Any]:
 def count_error(scores: Mapping[str, Any]) -> dict[str, Any] | None:
     """How far a model's counts of crop plants were off where it was validated; None if its card does not say.
 
-    Each data set may have ``count``: plots, plot_m2, ratio_low and ratio_high, the 2.5 % and 97.5 % quantiles over
-    plots of the true number over the counted one. Of several data sets the widest bounds count.
+    Each data set may have ``count``: plots, plot_m2, ratio_low and ratio_high, the 2.5 % and 97.5 % quantiles of the
+    true number over the counted one when plots are drawn anew. Of several data sets the widest bounds count.
 
     Args:
         scores: ``scores`` of the model's card.
@@ -73,8 +73,8 @@ def _explain(error: Mapping[str, Any] | None) -> str:
     if error is None:
         return "the card of the model has no validation counts"
     return (
-        f"95 % of {error['plots']} validation plots of {error['plot_m2']:g} m² had {error['low']:.2f} to "
-        f"{error['high']:.2f} times the plants that the model counted there"
+        f"in {error['plots']} validation plots of {error['plot_m2']:.1f} m² and more there were {error['low']:.2f} to "
+        f"{error['high']:.2f} times the plants that the model counted (95 % of draws of as many plots)"
     )
 
 

@@ -19,6 +19,7 @@ __all__ = ["CountScores", "Quality", "SegmentPairs", "count_scores", "panoptic_q
 
 Ints = NDArray[np.int64]
 _MATCH = 0.5
+_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ class CountScores:
         error: Found less true, over true, of the total; None without a plant.
         bias: Mean of found less true over plots.
         rmse: Root of the mean square of the same.
-        ratio_low: 2.5 % quantile of true over found per plot; None with fewer than five plots.
+        ratio_low: 2.5 % quantile of the true total over the counted one when plots are drawn anew, with putting back;
+            None with fewer than five plots.
         ratio_high: 97.5 % quantile of the same.
     """
 
@@ -186,8 +188,7 @@ def count_scores(true: ArrayLike, found: ArrayLike) -> CountScores:
     """
     one, other = np.asarray(true, np.float64), np.asarray(found, np.float64)
     off = other - one
-    both = (one > 0) & (other > 0)
-    low, high = np.quantile(one[both] / other[both], (0.025, 0.975)) if both.sum() >= 5 else (None, None)
+    low, high = _ratio_bounds(one, other)
     return CountScores(
         plots=int(np.count_nonzero(one)),
         true=int(one.sum()),
@@ -195,6 +196,17 @@ def count_scores(true: ArrayLike, found: ArrayLike) -> CountScores:
         error=float(off.sum() / one.sum()) if one.sum() else None,
         bias=float(off.mean()) if one.size else 0.0,
         rmse=float(np.sqrt((off**2).mean())) if one.size else 0.0,
-        ratio_low=None if low is None else float(low),
-        ratio_high=None if high is None else float(high),
+        ratio_low=low,
+        ratio_high=high,
     )
+
+
+def _ratio_bounds(true: NDArray[np.float64], found: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Bounds of the ratio of totals by a seeded bootstrap over plots."""
+    some = (true > 0) | (found > 0)
+    true, found = true[some], found[some]
+    if true.size < 5 or not found.sum():
+        return None, None
+    drawn = np.random.default_rng(0).integers(0, true.size, (_DRAWS, true.size))
+    low, high = np.quantile(true[drawn].sum(axis=1) / np.maximum(found[drawn].sum(axis=1), 1), (0.025, 0.975))
+    return float(low), float(high)
