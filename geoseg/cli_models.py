@@ -15,7 +15,7 @@ from geoseg.errors import ConfigError
 __all__ = ["benchmark", "evaluate", "models"]
 
 PATH = click.Path(path_type=Path)
-SET = {"multiple": True, "metavar": "KEY=VALUE"}
+SET: dict[str, Any] = {"multiple": True, "metavar": "KEY=VALUE"}
 
 
 @click.command()

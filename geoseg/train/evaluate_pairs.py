@@ -126,13 +126,14 @@ class _OpenRasters:
         except RasterioIOError as error:
             raise LabelError(f"a raster cannot be read at row {rect.row0}: {error}") from error
         truth = None if self._outlines is None else self._outlines.read(rect)
-        return Patch(self._labels.read(rect), _checked(classes), confidence, truth, ids)
+        return Patch(self._labels.read(rect), _checked(np.asarray(classes)), confidence, truth, ids)
 
     def image(self, rect: Rect) -> np.ndarray | None:
-        if self._ortho is None or self._grid.crs is None:
+        crs = self._grid.crs
+        if self._ortho is None or crs is None:
             return None
         part = self._grid[rect.row0 : rect.row1, rect.col0 : rect.col1]
-        place = {"crs": part.crs.to_wkt(), "transform": part.affine}
+        place = {"crs": crs.to_wkt(), "transform": part.affine}
         try:
             with (
                 rasterio.open(self._ortho) as ortho,
@@ -176,7 +177,16 @@ def raster_pair(
     beside = {name: (run / file if run is not None and (run / file).is_file() else None) for name, file in _BESIDE}
     shape = int(grid.shape[0]), int(grid.shape[1])
     return RasterPair(
-        classes, labels, gsd_m, shape, **beside, instances=instances, label=label, ortho=_ortho_of(run), name=found.name
+        classes,
+        labels,
+        gsd_m,
+        shape,
+        beside["confidence"],
+        instances,
+        beside["ids"],
+        label,
+        ortho=_ortho_of(run),
+        name=found.name,
     )
 
 

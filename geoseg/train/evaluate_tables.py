@@ -171,9 +171,10 @@ class _Counts:
         spray, cells = self.cells.finish(self.blocks, self.size)
         kept = self.matrix.any(axis=(1, 2)) | spray.any(axis=1) | counts.any(axis=(1, 2))
         cells[:, 0] = (np.cumsum(kept) - 1)[cells[:, 0].astype(np.int64)]
-        per_block = (self.matrix, self.edges, self.bins, by_centre, whole, counts, spray)
+        counted = (self.matrix, self.edges, self.bins, by_centre, whole, counts, spray)
+        per_block = {name: one[kept] for name, one in zip(_PER_BLOCK, counted, strict=True)}
         where = tuple((self.pair, self._place(int(block))) for block in np.flatnonzero(kept))
-        return Tables(*(one[kept] for one in per_block), cells=cells, where=where)
+        return Tables(**per_block, cells=cells, where=where)
 
     def _objects(self, matches: Matches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         by_centre = np.zeros((self.size, len(LEGEND), 3))
