@@ -17,6 +17,8 @@ _FILES = (
     ("classes.tif", "soil 0, crop 1, weed 2, nodata 255"),
     ("confidence.tif", "confidence of each pixel, percent"),
     ("preview.tif", "the ortho in true colours, reduced"),
+    ("panoptic.tif", "number of each pixel's plant; panoptic.csv says what it is"),
+    ("plants.parquet", "outlines of plants with all attributes"),
     ("quicklook.png", "the field at a glance"),
     ("summary.json", "these figures, for programs"),
 )
