@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg import __version__, cli_export, cli_models, cli_plants, cli_spray
+from geoseg import __version__, cli_adapt, cli_export, cli_models, cli_plants, cli_spray
 from geoseg.errors import GeosegError, InputError
 
 if TYPE_CHECKING:
@@ -147,17 +147,22 @@ def _tell(stack: ExitStack, events: Path | None, json_events: bool, profile: Pat
 @click.argument("orthos", metavar="ORTHO...", nargs=-1, required=True, type=str)
 @_ortho_options
 @_run_options
-def run(orthos: tuple[str, ...], as_json: bool, **options: Any) -> None:
+@click.option("--adapt", "adapt_first", is_flag=True, help="First teach the model this field, from its rows.")
+def run(orthos: tuple[str, ...], as_json: bool, adapt_first: bool, **options: Any) -> None:
     """From ORTHO to class map, plants, weed patches and a prescription, in one run directory.
 
     Killed or failed, the same command goes on where it was. Several orthos each get a folder of their own in the run
     directory; one that fails does not stop the others.
     """
     if len(orthos) > 1:
+        if adapt_first:
+            raise InputError(f"--adapt teaches a model one field; {len(orthos)} orthos are given, run each by itself")
         _run_flights(orthos, as_json, options)
         return
     from geoseg import job
 
+    if adapt_first:
+        options["config"] = cli_adapt.adapted(orthos[0], options["out"], options["config"], options["boundary"])
     _print_run(job.run(orthos[0], **options), as_json)
 
 
@@ -342,14 +347,15 @@ def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, **
 
 
 main.add_command(cli_spray.machines)
+main.add_command(cli_spray.simulate)
 main.add_command(cli_export.export)
 main.add_command(cli_plants.plants)
+main.add_command(cli_adapt.adapt)
 main.add_command(cli_models.benchmark)
 main.add_command(cli_models.evaluate)
 main.add_command(cli_models.models)
 
 
-main.add_command(cli_spray.simulate)
 @main.command()
 @click.option("--out", "-o", type=PATH, default=Path("geoseg-demo"), show_default=True, help="The run directory.")
 def demo(out: Path) -> None:
