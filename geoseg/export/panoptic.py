@@ -145,7 +145,8 @@ def write_coco_panoptic(classes: Path, panoptic: Path, out: Path, tile_px: int =
         raise InputError(f"{out} holds panoptic.json already; remove it or choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     of = _classes_of(panoptic.with_suffix(".csv"))
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     with rasterio.open(classes) as source, rasterio.open(panoptic) as plants:
         for rect in blocks(source.shape, tile_px):
             numbers, segments = _tile(_read(source, rect), _read(plants, rect), of)
@@ -185,7 +186,7 @@ def _tile(
     known, numbers = np.unique(plants, return_inverse=True)
     numbers = numbers.reshape(plants.shape).astype(np.int64) + (0 if known[0] == 0 else 1)
     of_segment = [(int(of[plant]), int(plant)) for plant in known.tolist() if plant]
-    segments = [{"category_id": code, "iscrowd": 0, "plant": plant} for code, plant in of_segment]
+    segments: list[dict[str, Any]] = [{"category_id": code, "iscrowd": 0, "plant": plant} for code, plant in of_segment]
     for category, code in _STUFF.items():
         cover = (plants == 0) & (classes == code)
         if cover.any():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -100,8 +100,8 @@ class PlantBatch:
         """Whether at least half of a plant's pixels are crop."""
         return 2 * self.crop_px >= self.area_px
 
-    def select(self, index: NDArray[np.bool_]) -> PlantBatch:
-        """The plants that a mask chooses."""
+    def select(self, index: NDArray[Any]) -> PlantBatch:
+        """The plants that a mask or indices choose."""
         return PlantBatch(
             self.id[index],
             self.area_px[index],
@@ -129,7 +129,7 @@ class Files(NamedTuple):
     @property
     def transform(self) -> Affine:
         """From (col, row) lattice corners to the CRS."""
-        return self.classes.transform
+        return self.classes.transform  # type: ignore[no-any-return]
 
     def runs(self, rect: Rect, label: NDArray[np.integer], classes: NDArray[np.uint8]) -> Runs:
         """Runs of labels over 0 with crop marked, positions counted in the rectangle."""

@@ -51,7 +51,7 @@ class VoteLabels:
         """The last row of the class raster in which a pixel can belong to each centre."""
         row = code // self._width - self._border
         last = 2 * (row + self._voting.longest_px + self._voting.reach_px) + 1
-        return np.minimum(last, self._files.classes.height - 1)
+        return np.asarray(np.minimum(last, self._files.classes.height - 1), np.int64)
 
     def runs(self, rect: Rect) -> Runs:
         """Runs of pixels with one centre; positions are counted in the rectangle, whose corner is on even pixels."""
