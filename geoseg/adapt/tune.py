@@ -60,7 +60,7 @@ class TuneConfig:
     steps: int = 240
     batch: int = 4
     crop_px: int = 256
-    rate: float = 5e-4
+    rate: float = 1e-3
     encoder_rate: float = 0.2
     robustness: float = 0.5
     dice: float = 0.5
