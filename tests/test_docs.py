@@ -14,7 +14,8 @@ import click
 import pytest
 
 from geoseg.cli import main
-from geoseg.config import load_config
+from geoseg.config import load_as, load_config
+from geoseg.train.fit import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,7 +47,10 @@ def test_commands_on_the_pages_exist(page: str, words: list[str]) -> None:
     context = click.Context(command)
     command.parse_args(context, words)  # raises if an option is unknown or an argument is missing
     for key in context.params.get("overrides", ()):
-        load_config(None, [key])
+        if command.name == "train":
+            load_as(TrainConfig, ROOT / "configs/train_tiny.yaml", [key])
+        else:
+            load_config(None, [key])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])

@@ -12,7 +12,7 @@ from geoseg import job
 from geoseg.cli import main
 from geoseg.config import load_config
 from test_job import ColourSegmenter, content
-from test_rowlayers import ortho as ortho  # a fixture
+from test_rowlayers import ortho as ortho  # noqa: PLC0414 - a fixture, meant to be used from here
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def _groups(geometries: NDArray[np.object_], reach: float) -> NDArray[np.int64]:
     first, second = shapely.STRtree(geometries).query(geometries, predicate="dwithin", distance=reach)
     size = len(geometries)
     links = csr_matrix((np.ones(first.size, np.int8), (first, second)), shape=(size, size))
-    return connected_components(links, directed=False)[1].astype(np.int64)
+    return np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
 def _near(boxes: NDArray[np.int64], others: NDArray[np.int64], reach_px: float) -> NDArray[np.int64]:
