@@ -132,10 +132,11 @@ def test_what_cannot_be_checked_or_written_is_one_line(run, tmp_path):
         ("check", run / "prescription" / "generic", "--profile", "nobody"),
         ("check", run / "prescription" / "generic", "--run", tmp_path),
         ("write", tmp_path, "-p", "kml"),
-        ("write", run, "-p", "nobody"),
+        ("write", run, "-p", "geojson", "-p", "nobody"),
         ("write", run, "-p", "kml", "--name", "lower case"),
     ):
         found = call("export", *words)
         assert found.exit_code == 2, (words, found.output)
         assert found.stderr.count("\n") == 1
         assert found.stderr.startswith("geoseg: ")
+    assert sorted(path.name for path in (run / "prescription").iterdir()) == ["generic"]  # nothing was begun

@@ -61,6 +61,10 @@ def export_further(
         PrescriptionError: If a terminal takes no such plan.
         CheckError: If a file does not read back as written.
     """
+    from geoseg.export.profiles import read_profile
+
+    for profile in profiles:
+        read_profile(profile)  # an unknown name is said before anything is written
     found = {}
     with open_finished(run) as directory:
         plan = stored_plan(directory)
