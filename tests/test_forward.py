@@ -83,7 +83,9 @@ def test_a_segmenter_that_reduces_is_asked_to(tmp_path):
 def test_reduction_on_the_device_is_the_reduction_by_numpy(backend):
     segmenter = load("default", backend)
     image = RNG.integers(0, 256, (2, 3, 96, 128), dtype=np.uint8)
-    for ours, theirs in zip(segmenter.classify(image), classify(segmenter(image)), strict=True):
+    *found, offsets = segmenter.classify(image)
+    assert (offsets.shape, offsets.dtype) == ((2, 2, 48, 64), np.int8)
+    for ours, theirs in zip(found, classify(segmenter(image)), strict=True):
         assert ours.dtype == np.uint8
         np.testing.assert_array_equal(ours, theirs)
 
