@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -34,6 +34,8 @@ def blobs(shape, seed=0, share=0.53):
 
 
 @given(rasters, st.sampled_from([MIRRORED, UTM, TURNED]), st.floats(0, 3), st.integers(1, 20))
+@example(np.array([[2, 2, 2], [2, 2, 2], [2, 2, 2], [2, 2, 0], [2, 2, 1]], np.uint8), TURNED, 0.0, 1)
+@example(np.array([[2, 2, 2], [2, 2, 2], [2, 2, 2], [0, 2, 2], [1, 2, 2]], np.uint8), TURNED, 0.0, 1)
 def test_nothing_opens_or_overlaps_whatever_the_blocks(values, transform, pixels, block_px):
     tolerance = pixels * math.sqrt(abs(transform.determinant))
     with raster(values, transform) as path:

@@ -30,6 +30,8 @@ REACH = 4.0
 """Distance within which components are simplified together, in tolerances; no outline moves further than half of it."""
 TRIES = 4
 """How often the tolerance of a group is halved because an outline would move too far; then it stays as it is."""
+SLACK = 1e-3
+"""What is added to that distance, in pixels."""
 
 
 def simplified(
@@ -57,7 +59,8 @@ def simplified(
         raise ValueError(f"tolerance_m is {tolerance_m}; expected 0 or more")
     transform = pixel_grid(classes).transform
     scale = np.linalg.svd([[transform.a, transform.b], [transform.d, transform.e]], compute_uv=False).min()
-    reach, reach_px = REACH * tolerance_m, REACH * tolerance_m / scale + 1
+    # Corners of neighbours on a turned grid lie off one another's sides by rounding, so no reach is ever nothing.
+    reach, reach_px = REACH * tolerance_m + SLACK * scale, REACH * tolerance_m / scale + 1
     held: ComponentBatch | None = None
     for batch, open_boxes in batches_and_open(classes, codes=codes, block_px=block_px, confidence=confidence):
         held = batch if held is None else held.join(batch)
@@ -65,7 +68,7 @@ def simplified(
         blocked = np.unique(group[_near(held.bbox, open_boxes, reach_px)])
         ready = ~np.isin(group, blocked)
         if ready.any():
-            yield _simplify(held.select(ready), group[ready], tolerance_m)
+            yield _simplify(held.select(ready), group[ready], tolerance_m, reach / 2)
         held = held.select(~ready)
 
 
@@ -87,20 +90,19 @@ def _near(boxes: NDArray[np.int64], others: NDArray[np.int64], reach_px: float) 
     return np.unique(tree.query(own, predicate="intersects")[0])
 
 
-def _simplify(batch: ComponentBatch, group: NDArray[Any], tolerance: float) -> ComponentBatch:
+def _simplify(batch: ComponentBatch, group: NDArray[Any], tolerance: float, limit: float) -> ComponentBatch:
     """The groups of a batch, one by one, members in the order of their ids."""
     order = np.lexsort((batch.id, group))
     batch, group = batch.select(order), group[order]
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
-    done = [_simplify_group(members, tolerance) for members in np.split(batch.geometry, starts[1:])]
+    done = [_simplify_group(members, tolerance, limit) for members in np.split(batch.geometry, starts[1:])]
     return batch.with_geometry(np.concatenate(done))
 
 
-def _simplify_group(members: NDArray[np.object_], tolerance: float) -> NDArray[np.object_]:
-    limit = REACH / 2 * tolerance
+def _simplify_group(members: NDArray[np.object_], tolerance: float, limit: float) -> NDArray[np.object_]:
     for attempt in range(TRIES):
         found = np.array(simplify(members, tolerance / 2**attempt), dtype=object)
         moved = shapely.hausdorff_distance(shapely.boundary(members), shapely.boundary(found))
         if (moved <= limit).all() and shapely.is_valid(found).all():
             return found
-    return members
+    return np.array(simplify(members, 0.0), dtype=object)
