@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 
 from geoseg.errors import BusyError, InputError
 from geoseg.progress import emit, span
-from geoseg.segment.blocks import fingerprint, full_disk, remove_folder, replace_file
+from geoseg.segment.blocks import fingerprint
+from geoseg.segment.durable import full_disk, remove_folder, replace_file
 
 __all__ = ["RunDirectory", "Stage", "write_json"]
 

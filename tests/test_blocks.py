@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from geoseg.errors import ConfigError, RunError
-from geoseg.segment.blocks import BlockStore, CorruptBlockError, fingerprint, full_disk
+from geoseg.segment.blocks import BlockStore, CorruptBlockError, fingerprint
+from geoseg.segment.durable import full_disk
 from geoseg.windows import Rect
 
 SHAPE, BLOCK = (100, 130), 64

@@ -30,6 +30,7 @@ from geoseg.train.augment import AugmentConfig
 from geoseg.train.crops import Batch, CropConfig, Crops, ahead
 from geoseg.train.losses import dice_loss
 from geoseg.train.sets import CropSource
+from geoseg.train.updates import adamw, follow
 
 __all__ = ["TuneConfig", "Tuned", "generalised_cross_entropy", "network_classes", "tune"]
 
@@ -167,7 +168,7 @@ def tune(
         for step, batch in enumerate(ahead(crops), start=1):
             _update(network, batch, optimizer, config, (mean, std))
             schedule.step()
-            _follow(average, network, min(config.average, step / (step + 5)))
+            follow(average, network, min(config.average, step / (step + 5)))
             progress.update()
             if step % config.validate_every == 0 or step == config.steps:
                 value = score(average)
@@ -203,23 +204,9 @@ def _update(
 
 
 def _optimizer(network: nn.Module, config: TuneConfig) -> tuple[torch.optim.Optimizer, Any]:
-    encoder = {id(parameter) for parameter in getattr(network, "encoder", nn.Module()).parameters()}
-    groups = [
-        {"params": [p for p in network.parameters() if id(p) in encoder], "lr": config.rate * config.encoder_rate},
-        {"params": [p for p in network.parameters() if id(p) not in encoder], "lr": config.rate},
-    ]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=1e-3)
+    optimizer = adamw(network, config.rate, config.encoder_rate, 1e-3)
 
     def factor(step: int) -> float:
         return min((step + 1) / 10, 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(step / config.steps, 1.0))))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)

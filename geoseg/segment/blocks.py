@@ -32,9 +32,6 @@ __all__ = [
     "CorruptBlockError",
     "LedgerSummary",
     "fingerprint",
-    "full_disk",
-    "remove_folder",
-    "replace_file",
 ]
 
 DONE, EMPTY, FAILED = "block", "empty", "failed"

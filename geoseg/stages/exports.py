@@ -16,7 +16,7 @@ from geoseg.config import build
 from geoseg.errors import GeosegWarning, InputError
 from geoseg.results import FIELD, PRESCRIPTION
 from geoseg.rundir import RunDirectory
-from geoseg.segment.blocks import remove_folder
+from geoseg.segment.durable import remove_folder
 
 if TYPE_CHECKING:
     from geoseg.export.planned import Plan, Planned

@@ -14,7 +14,7 @@ from geoseg.errors import PrescriptionError
 from geoseg.progress import bar
 from geoseg.results import CLASSES, FIELD, PRESCRIPTION
 from geoseg.rundir import RunDirectory
-from geoseg.segment.blocks import remove_folder
+from geoseg.segment.durable import remove_folder
 from geoseg.stages.exports import export_checked
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from geoseg.ortho import Ortho
 from geoseg.progress import bar
 from geoseg.results import SUMMARY
 from geoseg.rundir import RunDirectory, Stage
-from geoseg.segment.blocks import BlockStore, CorruptBlockError, remove_folder
+from geoseg.segment.blocks import BlockStore, CorruptBlockError
 from geoseg.segment.cluster import BlockJob, connect, predict_on
+from geoseg.segment.durable import remove_folder
 from geoseg.segment.layers import Layer, network_layers
 from geoseg.segment.predict import PredictStats, predict, tiling_for
 from geoseg.segment.preview import preview_layer

@@ -17,7 +17,7 @@ from geoseg.errors import InputError, PrescriptionError
 from geoseg.progress import bar
 from geoseg.results import CLASSES, FIELD
 from geoseg.rundir import RECORD, RunDirectory, write_json
-from geoseg.segment.blocks import remove_folder
+from geoseg.segment.durable import remove_folder
 
 if TYPE_CHECKING:
     from geoseg.spray.curves import Simulation

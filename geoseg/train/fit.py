@@ -30,6 +30,7 @@ from geoseg.train.objective import Objective, make_objective
 from geoseg.train.sets import CropSource, open_set
 from geoseg.train.settings import SetShare, TrainConfig
 from geoseg.train.tiles import Tile
+from geoseg.train.updates import adamw, follow
 from geoseg.train.validation import mean_iou, measure_parity, plain_scores, score_tiles
 
 __all__ = ["SetShare", "TrainConfig", "fit", "measure_parity", "score_tiles"]
@@ -89,7 +90,7 @@ def _learn(training: Training, course: _Course) -> None:
             rate = float(training.schedule.get_last_lr()[-1])
             loss = _update(training, batch, course)
             training.step += 1
-            _follow(training.average, training.network, min(config.average, training.step / (training.step + 10)))
+            follow(training.average, training.network, min(config.average, training.step / (training.step + 10)))
             log.append((training.step, loss, rate))
             course.writer.add_scalar("loss", loss, training.step)
             progress.update()
@@ -213,12 +214,7 @@ def _begin(config: TrainConfig, card: ModelCard, device: torch.device) -> Traini
 
 
 def _optimizer(network: nn.Module, config: TrainConfig) -> tuple[torch.optim.Optimizer, Any]:
-    encoder = {id(parameter) for parameter in getattr(network, "encoder", nn.Module()).parameters()}
-    groups = [
-        {"params": [p for p in network.parameters() if id(p) in encoder], "lr": config.rate * config.encoder_rate},
-        {"params": [p for p in network.parameters() if id(p) not in encoder], "lr": config.rate},
-    ]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=config.weight_decay)
+    optimizer = adamw(network, config.rate, config.encoder_rate, config.weight_decay)
 
     def factor(step: int) -> float:
         if step < config.warmup:
@@ -227,16 +223,6 @@ def _optimizer(network: nn.Module, config: TrainConfig) -> tuple[torch.optim.Opt
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the average towards the network, statistics of the norms included."""
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
 
 
 def _facts(config: TrainConfig, sets: list[CropSource]) -> dict[str, Any]:
