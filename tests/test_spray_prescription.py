@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
 
 from geoseg.errors import PrescriptionError
 from geoseg.spray import SprayConfig
+from geoseg.spray.curves import map_curve
 from geoseg.spray.prescription import plan
 from spray_helpers import EAST, NORTH, paint, rectangle, write_classes
 
@@ -155,3 +158,25 @@ def test_weed_that_is_not_sprayed_is_told(tmp_path):
     totals = plan(path, rectangle(20, 20), config).totals
     assert totals.missed_weed_ha * 1e4 == pytest.approx(0.05**2)
     assert plan(path, rectangle(20, 20), SprayConfig(heading_deg=0)).totals.missed_weed_ha == 0
+
+
+def test_the_curve_says_what_plans_with_other_thresholds_would(tmp_path):
+    rng = np.random.default_rng(5)
+    pixels = np.where(rng.random((400, 400)) < 0.2 * np.linspace(0, 1, 400) ** 3, 2, 0).astype(np.uint8)
+    path, field = write_classes(tmp_path / "classes.tif", pixels), rectangle(19.2, 18.4, at=(0.3, 0.7))
+    config = SprayConfig(heading_deg=19, buffer_m=0, threshold_cover=0.03)
+    found = plan(path, field, config)
+    curve = map_curve(found.config, found.seen, (0.0, 0.02, 0.1))
+    assert [row["threshold_cover"] for row in curve] == [0.0, 0.02, 0.03, 0.1]
+    for row in curve:
+        totals = plan(path, field, replace(config, threshold_cover=row["threshold_cover"])).totals
+        for name in ("treated_ha", "litres", "saved_percent"):
+            assert row[name] == pytest.approx(getattr(totals, name), rel=3e-3, abs=1e-6)
+        assert row["missed_weed_ha"] == pytest.approx(totals.missed_weed_ha)
+        assert row["weed_ha"] == pytest.approx(totals.weed_ha)
+    assert curve[0]["litres"] > 1.2 * curve[-1]["litres"]
+
+
+def test_a_rule_by_plants_has_no_curve_of_cover(patch):
+    found = plan(patch, rectangle(30, 40), SprayConfig())
+    assert map_curve(replace(found.config, threshold_plants_m2=1.0), found.seen) == []

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from shapely import MultiPolygon, Polygon
 
 from geoseg.errors import PrescriptionError
 from geoseg.spray.machine import Machine
-from geoseg.spray.rules import decide
+from geoseg.spray.rules import Seen, decide
 from geoseg.spray.settings import SprayConfig, resolved
 from geoseg.spray.simulate import Driven, Ground, SimulationTotals, drive, lay_ground, sum_up
 from geoseg.spray.survey import Survey, survey
 from geoseg.spray.valves import Runs
 
-__all__ = ["Simulation", "over_sections", "over_thresholds", "simulate"]
+__all__ = ["MAP_THRESHOLDS", "Simulation", "map_curve", "over_sections", "over_thresholds", "simulate"]
+
+MAP_THRESHOLDS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 Surveyor = Callable[[SprayConfig], Survey]
 
@@ -78,6 +81,41 @@ def simulate(
         raise PrescriptionError("no machine is named; give spray.machine, such as boom_24m_sections")
     ground = _ground(classes, found, found.machine, offset_m)
     return _driven(found, found.machine, ground), look
+
+
+def map_curve(config: SprayConfig, seen: Seen, thresholds: Iterable[float] = MAP_THRESHOLDS) -> list[dict[str, float]]:
+    """What the map alone would treat and miss with each threshold of weed cover; no machine drives it.
+
+    Args:
+        config: The rule, with all that the machine fills in.
+        seen: What is known of each cell.
+        thresholds: Shares of weed cover, 0 to 1; that of the rule is added.
+
+    Returns:
+        By rising threshold ``threshold_cover``, ``treated_ha``, ``litres``, ``saved_percent``, ``missed_weed_ha`` and
+        ``weed_ha``; none for a rule that has no threshold of cover.
+    """
+    if config.rates.rule != "spot" or config.threshold_plants_m2 is not None:
+        return []
+    cell_ha = config.cell_m[0] * config.cell_m[1] / 1e4
+    pixel_ha = seen.pixel_area_m2 / 1e4
+    broadcast = float(seen.share.sum(dtype=np.float64)) * cell_ha * config.rate_l_ha
+    rows = []
+    for threshold in sorted({*thresholds, config.threshold_cover}):
+        decision = decide(dataclasses.replace(config, threshold_cover=threshold), seen)
+        area = seen.share * np.float64(cell_ha)
+        litres = float((area * decision.rate_grid()).sum())
+        rows.append(
+            {
+                "threshold_cover": threshold,
+                "treated_ha": float(area[decision.treated].sum()),
+                "litres": litres,
+                "saved_percent": 100 * (1 - litres / broadcast) if broadcast else 0.0,
+                "missed_weed_ha": float(seen.weed[~decision.treated].sum()) * pixel_ha,
+                "weed_ha": float(seen.weed.sum()) * pixel_ha,
+            }
+        )
+    return rows
 
 
 def over_thresholds(simulation: Simulation, thresholds: Iterable[float]) -> Iterator[dict[str, Any]]:

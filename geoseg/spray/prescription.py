@@ -17,7 +17,7 @@ from geoseg.spray.aggregate import CellCounts
 from geoseg.spray.grid import apply, true_heading
 from geoseg.spray.heading import Heading
 from geoseg.spray.machine import Machine
-from geoseg.spray.rules import Decision, SprayConfig, decide
+from geoseg.spray.rules import Decision, Seen, SprayConfig, decide
 from geoseg.spray.survey import survey
 from geoseg.spray.totals import Totals, add_up
 from geoseg.spray.zones import partition
@@ -49,6 +49,7 @@ class Prescription:
         heading: Where the heading comes from.
         machine: The machine; None: none was named.
         excluded: (rows, cols) bool, cells that are never sprayed; None: there are none.
+        seen: What the rule was told of each cell; None: not kept.
     """
 
     zones: gpd.GeoDataFrame
@@ -64,6 +65,7 @@ class Prescription:
     heading: Heading
     machine: Machine | None = None
     excluded: NDArray[np.bool_] | None = None
+    seen: Seen | None = None
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -158,6 +160,7 @@ def plan(
         heading=found.heading,
         machine=found.machine,
         excluded=excluded,
+        seen=found.seen,
     )
 
 

@@ -31,6 +31,7 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
         PrescriptionError: If `required` and the position on the ground is not known, or the rule cannot be obeyed.
     """
     from geoseg.export.geopackage import replace_layer
+    from geoseg.spray.curves import map_curve
     from geoseg.spray.settings import file_hashes
 
     field = directory.facts("segment")["field"]
@@ -76,6 +77,7 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
             },
             "machine": prescription.machine and prescription.machine.title,
             "spray": to_dict(config.spray),
+            "curve": [] if prescription.seen is None else map_curve(prescription.config, prescription.seen),
             "checks": checks,
             "losses": losses,
         }

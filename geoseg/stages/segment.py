@@ -37,6 +37,8 @@ from geoseg.segment.stitch import stitch
 
 __all__ = ["load_segmenter", "see_field", "segment_stage"]
 
+_TOLD = {"name", "version", "description", "licence", "attribution", "gsd", "bands", "scores", "limits", "instances"}
+"""What the record keeps of the model's card, for people."""
 ATTEMPTS = 3
 """How often damaged blocks are done again before the disk is blamed."""
 
@@ -83,6 +85,7 @@ def segment_stage(
         stage.facts["warnings"] = [str(warning.message) for warning in caught]
         stage.facts["field"] = _field_facts(source, grid, field)
         stage.facts["count_error"] = count_error(card.scores)
+        stage.facts["card"] = card.model_dump(mode="json", include=_TOLD)
         shape = int(grid.shape[0]), int(grid.shape[1])
         layers = _layers(source, shape, card, config)
         store = BlockStore(directory / "blocks", shape, _block_px(card, config), parts, layers)
