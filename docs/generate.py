@@ -6,8 +6,6 @@ with ``--check`` it changes nothing and fails if a page is out of date.
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config import Config
+from geoseg.configkeys import keys_of
 from geoseg.export.columns import LAYERS
 from geoseg.export.profiles import EVIDENCE, profile_names, read_profile
 from geoseg.legend import LEGEND
@@ -71,18 +70,8 @@ def profiles() -> Iterator[str]:
 
 def config() -> Iterator[str]:
     """Every key of the configuration, with its default."""
-    yield from table(("key", "default", "meaning"), keys(Config(), ""))
-
-
-def keys(section: Any, prefix: str) -> Iterator[tuple[str, str, str]]:
-    """Key, default and meaning of every field of a section and of the sections in it."""
-    notes = attributes(type(section))
-    for field in dataclasses.fields(section):
-        value = getattr(section, field.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from keys(value, f"{prefix}{field.name}.")
-        else:
-            yield f"`{prefix}{field.name}`", shown(value), notes[field.name]
+    rows = ((f"`{key.name}`", shown(key.default), key.note) for key in keys_of(Config))
+    yield from table(("key", "default", "meaning"), rows)
 
 
 def machines() -> Iterator[str]:
@@ -108,19 +97,6 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def attributes(kind: type) -> dict[str, str]:
-    """Field name -> its text in the ``Attributes`` section of a docstring."""
-    section = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2]
-    found: dict[str, str] = {}
-    name = ""
-    for line in section.splitlines():
-        if match := re.match(r"    (\w+): (.*)", line):
-            name, found[match[1]] = match[1], match[2]
-        elif name and line.strip():
-            found[name] += " " + line.strip()
-    return {name: text.rstrip(".").replace("``", "`") for name, text in found.items()}
 
 
 def card() -> Iterator[str]:

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg import __version__, cli_adapt, cli_export, cli_models, cli_plants, cli_spray
+from geoseg import __version__, cli_adapt, cli_config, cli_export, cli_models, cli_plants, cli_spray
+from geoseg.cli_options import (
+    PATH,
+    complete_files,
+    complete_machines,
+    complete_models,
+    config_options,
+    ortho_options,
+    set_option,
+)
 from geoseg.errors import GeosegError, InputError
 
 if TYPE_CHECKING:
@@ -23,8 +32,6 @@ if TYPE_CHECKING:
     from geoseg.results import Run
 
 __all__ = ["main"]
-
-PATH = click.Path(path_type=Path)
 
 
 class _Group(click.Group):
@@ -45,45 +52,17 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="geoseg")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(debug: bool) -> None:
+@click.option("--json-events", is_flag=True, help="Progress of any command on stderr as JSON lines.")
+@click.pass_context
+def main(context: click.Context, debug: bool, json_events: bool) -> None:
     """Turn drone flights over crop fields into sprayer maps.
 
     Start with `geoseg demo`, then `geoseg run ORTHO`.
     """
+    if json_events:
+        from geoseg.progress import json_lines, listen
 
-
-def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that make a `Config`, handed to the command as `config`."""
-
-    @click.option("--config", "config_file", type=PATH, help="YAML file of parameters; see configs/.")
-    @click.option("--model", "-m", help="Name of a shipped model, or a model directory.")
-    @click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter, e.g. spray.buffer_m=1."
-    )
-    @functools.wraps(command)
-    def wrapped(config_file: Path | None, model: str | None, overrides: tuple[str, ...], **options: Any) -> Any:
-        extra = [f"model={json.dumps(model)}"] if model else []
-        return command(config=_config(config_file, [*extra, *overrides]), **options)
-
-    return wrapped
-
-
-def _ortho_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What a person may have to say about an ortho, folded into `config`."""
-
-    @click.option("--boundary", "-b", type=PATH, help="Polygon file of the field (GPKG, shapefile, GeoJSON).")
-    @click.option("--crs", help="CRS of an ortho that has none, e.g. EPSG:32632.")
-    @click.option("--gsd", type=float, help="Metres per pixel of an ortho that has no georeference.")
-    @click.option("--force", is_flag=True, help="Go on although the resolution does not fit the model.")
-    @functools.wraps(command)
-    def wrapped(crs: str | None, gsd: float | None, force: bool, config: Config, **options: Any) -> Any:
-        from dataclasses import replace
-
-        given: dict[str, Any] = {"crs": crs, "gsd_m": gsd, "force": force or None}
-        changes = {key: value for key, value in given.items() if value is not None}
-        return command(config=replace(config, ortho=replace(config.ortho, **changes)), **options)
-
-    return wrapped
+        context.with_resource(listen(json_lines(sys.stderr)))
 
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,7 +110,8 @@ def _tell(stack: ExitStack, events: Path | None, json_events: bool, profile: Pat
         if event["event"] == "run_finished" and not event["worked"]:
             click.echo(f"geoseg: everything is in {event['run']} already; --fresh does it again", err=True)
 
-    stack.enter_context(listen(json_lines(sys.stderr) if json_events else note))
+    if not click.get_current_context().find_root().params.get("json_events"):  # those of any command are told already
+        stack.enter_context(listen(json_lines(sys.stderr) if json_events else note))
     try:
         if events is not None:
             stack.enter_context(listen(json_lines(stack.enter_context(events.open("a", encoding="utf-8")))))
@@ -143,9 +123,9 @@ def _tell(stack: ExitStack, events: Path | None, json_events: bool, profile: Pat
 
 
 @main.command()
-@_config_options
-@click.argument("orthos", metavar="ORTHO...", nargs=-1, required=True, type=str)
-@_ortho_options
+@config_options
+@click.argument("orthos", metavar="ORTHO...", nargs=-1, required=True, type=str, shell_complete=complete_files)
+@ortho_options
 @_run_options
 @click.option("--adapt", "adapt_first", is_flag=True, help="First teach the model this field, from its rows.")
 def run(orthos: tuple[str, ...], as_json: bool, adapt_first: bool, **options: Any) -> None:
@@ -179,9 +159,9 @@ def _run_flights(orthos: tuple[str, ...], as_json: bool, options: dict[str, Any]
 
 
 @main.command()
-@_config_options
-@click.argument("ortho", type=str)
-@_ortho_options
+@config_options
+@click.argument("ortho", type=str, shell_complete=complete_files)
+@ortho_options
 @_run_options
 def segment(as_json: bool, **options: Any) -> None:
     """The first stage alone: ORTHO to classes.tif and confidence.tif."""
@@ -192,7 +172,7 @@ def segment(as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("run_directory", type=PATH)
-@_config_options
+@config_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def vectorize(run_directory: Path, config: Config, as_json: bool) -> None:
     """Plants and weed patches of RUN_DIRECTORY, from its classes.tif to its field.gpkg."""
@@ -203,8 +183,12 @@ def vectorize(run_directory: Path, config: Config, as_json: bool) -> None:
 
 @main.command()
 @click.argument("run_directory", type=PATH)
-@_config_options
-@click.option("--machine", help="Name of a shipped machine, or a machine file; see `geoseg machines`.")
+@config_options
+@click.option(
+    "--machine",
+    shell_complete=complete_machines,
+    help="Name of a shipped machine, or a machine file; see `geoseg machines`.",
+)
 @click.option("--heading", type=float, help="Driving direction, degrees clockwise from north.")
 @click.option("--ab-line", type=str, help="File with the AB line (GPKG, shapefile, GeoJSON, KML, TASKDATA.XML).")
 @click.option("--exclude", type=str, help="Polygon file of ground that is never sprayed.")
@@ -240,9 +224,9 @@ def count(run_directory: Path, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@_config_options
-@click.argument("ortho", type=str)
-@_ortho_options
+@config_options
+@click.argument("ortho", type=str, shell_complete=complete_files)
+@ortho_options
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(ortho: str, boundary: Path | None, config: Config, as_json: bool) -> None:
     """What ORTHO is, whether it fits the model, and how much time, memory and disk a run needs."""
@@ -258,7 +242,7 @@ def check(ortho: str, boundary: Path | None, config: Config, as_json: bool) -> N
 @main.command()
 @click.argument("config_file", type=PATH)
 @click.option("--out", "-o", type=PATH, required=True, help="The tile set to make.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter, e.g. tile_px=512.")
+@set_option("tile", "tile_px=512")
 def tile(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Cut labelled imagery into a tile set for training, as CONFIG_FILE says."""
     from geoseg.config import load_as
@@ -271,7 +255,7 @@ def tile(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("config_file", type=PATH)
 @click.option("--out", "-o", type=PATH, required=True, help="The model directory to make.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter, e.g. steps=400.")
+@set_option("train", "steps=400")
 def train(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Train a model on tile sets, as CONFIG_FILE says."""
     from geoseg.config import load_as
@@ -291,7 +275,7 @@ def labels() -> None:
 def _label_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How to understand label files and the image, handed to the command as `label` and `image`."""
 
-    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="E.g. column=species, radius_m=0.03.")
+    @set_option("labels", "column=species or radius_m=0.03")
     @click.option("--crs", help="CRS of an ortho that has none, e.g. EPSG:32632.")
     @click.option("--gsd", type=float, help="Metres per pixel of an ortho that has no georeference.")
     @functools.wraps(command)
@@ -310,7 +294,7 @@ def _label_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("ortho", type=PATH)
 @click.argument("labels", type=PATH)
 @click.option("--out", "-o", type=PATH, default=Path("suspicious.gpkg"), show_default=True, help="The layer to write.")
-@click.option("--model", "-m", help="Also tell where this model disagrees and is sure.")
+@click.option("--model", "-m", shell_complete=complete_models, help="Also tell where this model disagrees and is sure.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @_label_options
 def labels_check(ortho: Path, labels: Path, out: Path, model: str | None, as_json: bool, **how: Any) -> None:
@@ -346,6 +330,8 @@ def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, **
             click.echo(f"{write_any(opened, out, ortho, tile_px)} labels in {out}")
 
 
+main.add_command(cli_config.config)
+main.add_command(cli_config.completion)
 main.add_command(cli_spray.machines)
 main.add_command(cli_spray.simulate)
 main.add_command(cli_export.export)
@@ -364,12 +350,6 @@ def demo(out: Path) -> None:
 
     for line in run_demo(out):
         click.echo(line)
-
-
-def _config(path: Path | None, overrides: list[str]) -> Config:
-    from geoseg.config import load_config
-
-    return load_config(path, overrides)
 
 
 def _print_run(result: Run, as_json: bool) -> None:

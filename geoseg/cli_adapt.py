@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli_options import PATH, complete_files, complete_models, set_option
+
 if TYPE_CHECKING:
     from geoseg.config import Config
 
 __all__ = ["adapt", "adapted"]
 
-PATH = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("ortho", type=str)
+@click.argument("ortho", type=str, shell_complete=complete_files)
 @click.option("--out", "-o", type=PATH, required=True, help="The model directory to make.")
 @click.option("--config", "config_file", type=PATH, help="YAML file of parameters; see configs/adapt.yaml.")
-@click.option("--model", "-m", help="The model that is taught; a shipped one or a model directory.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter, e.g. tune.steps=120.")
+@click.option(
+    "--model",
+    "-m",
+    shell_complete=complete_models,
+    help="The model that is taught; a shipped one or a model directory.",
+)
+@set_option("adapt", "tune.steps=120")
 @click.option("--boundary", "-b", type=PATH, help="Polygon file of the field (GPKG, shapefile, GeoJSON).")
 @click.option("--hints", type=PATH, help="Points or polygons with a column `class`, clicked in QGIS.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli_options import PATH, complete_profiles
+
 if TYPE_CHECKING:
     from geoseg.export.profiles import Profile
 
 __all__ = ["export"]
-
-PATH = click.Path(path_type=Path)
 
 
 @click.group()
@@ -25,7 +25,12 @@ def export() -> None:
 
 @export.command()
 @click.argument("path", type=PATH)
-@click.option("--profile", "-p", help="Terminal whose limits must hold; see `geoseg export profiles`.")
+@click.option(
+    "--profile",
+    "-p",
+    shell_complete=complete_profiles,
+    help="Terminal whose limits must hold; see `geoseg export profiles`.",
+)
 @click.option("--run", "run_directory", type=PATH, help="Also compare with the prescription of this run directory.")
 @click.option("--boundary", "-b", type=PATH, help="Also compare with this polygon file of the field.")
 @click.option("--rate-column", help="Column with the rates, where its name does not say so.")
@@ -87,7 +92,15 @@ def _plan_in(run_directory: Path, profile: str | None) -> Any:
 
 @export.command()
 @click.argument("run_directory", type=PATH)
-@click.option("--profile", "-p", "profiles", multiple=True, required=True, help="Terminal; may be given several times.")
+@click.option(
+    "--profile",
+    "-p",
+    "profiles",
+    multiple=True,
+    required=True,
+    shell_complete=complete_profiles,
+    help="Terminal; may be given several times.",
+)
 @click.option("--out", "-o", type=PATH, help="Folder for the files.  [default: RUN_DIRECTORY/prescription]")
 @click.option("--name", default="SPRAY", show_default=True, help="Base name: ASCII capitals, digits and _.")
 @click.option("--json", "as_json", is_flag=True, help="Print checks and losses as JSON.")
@@ -106,7 +119,7 @@ def write(run_directory: Path, profiles: tuple[str, ...], out: Path | None, name
 
 
 @export.command("profiles")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_profiles)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def list_profiles(name: str | None, as_json: bool) -> None:
     """The terminals there are files for, or all that is known about the terminal NAME."""

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from geoseg.cli_options import PATH, complete_models, set_option
 from geoseg.errors import ConfigError
 
 __all__ = ["benchmark", "evaluate", "models"]
 
-PATH = click.Path(path_type=Path)
 SET: dict[str, Any] = {"multiple": True, "metavar": "KEY=VALUE"}
 
 
@@ -23,13 +24,18 @@ SET: dict[str, Any] = {"multiple": True, "metavar": "KEY=VALUE"}
 @click.argument("labels", type=PATH, required=False)
 @click.option("--labels", "labels_option", type=PATH, help="The same as LABELS.")
 @click.option("--instances", type=PATH, help="Outlines of single plants, where LABELS is a raster.")
-@click.option("--model", "-m", help="Tile sets: shipped model or model directory.  [default: default]")
+@click.option(
+    "--model",
+    "-m",
+    shell_complete=complete_models,
+    help="Tile sets: shipped model or model directory.  [default: default]",
+)
 @click.option("--split", default="validation", show_default=True, help="Tile sets: validation, train or all.")
 @click.option("--cols", nargs=2, type=int, metavar="FIRST END", help="Only these columns, counted from 0.")
 @click.option("--rows", nargs=2, type=int, metavar="FIRST END", help="Only these rows, counted from 0.")
 @click.option("--gsd", type=float, help="Metres per pixel of a raster that does not say it.")
 @click.option("--out", "-o", type=PATH, help="Folder for evaluation.json, evaluation.md and pictures.")
-@click.option("--set", "overrides", help="One setting, e.g. block_m=5 or spray.section_m=3.", **SET)
+@set_option("evaluate", "block_m=5 or spray.section_m=3")
 @click.option("--label-set", "label_overrides", help="How to understand LABELS, e.g. column=species.", **SET)
 @click.option(
     "--tune-recall", type=click.FloatRange(0, 1, True, True), help="Tile sets: find an operating point instead."
@@ -140,7 +146,7 @@ def _settings(overrides: Sequence[str]) -> Any:
 
 
 @click.command()
-@click.argument("models", nargs=-1)
+@click.argument("models", nargs=-1, shell_complete=complete_models)
 @click.option(
     "--backend", default="auto", show_default=True, help="What runs them: auto, openvino-bf16, torch-cpu, ..."
 )
@@ -174,12 +180,20 @@ class _Models(click.Group):
     """Understands ``geoseg models`` and ``geoseg models NAME`` as well, which list and show."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if context.resilient_parsing and not args:  # a shell asks what may follow
+            return super().parse_args(context, args)
         first = args[0] if args else ""
         if not first or (first.startswith("-") and first not in ("-h", "--help")):
             args = ["list", *args]
         elif first not in self.commands and not first.startswith("-"):
             args = ["show", *args]
         return super().parse_args(context, args)
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Shipped models beside the commands."""
+        found = complete_models(context, click.Argument(["name"]), incomplete)
+        named = [item for item in found if item.type == "plain"]
+        return [*named, *super().shell_complete(context, incomplete)]
 
 
 @click.group(cls=_Models)
@@ -197,7 +211,7 @@ def list_models(as_json: bool) -> None:
 
 
 @models.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_models)
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
 @click.option("--stac", is_flag=True, help="Print it as a STAC item with the Machine Learning Model extension.")
 def show_model(name: str, as_json: bool, stac: bool) -> None:
@@ -213,7 +227,7 @@ def show_model(name: str, as_json: bool, stac: bool) -> None:
 
 
 @models.command("export")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_models)
 @click.option("--to", "form", type=click.Choice(["onnx", "stac"]), default="onnx", show_default=True)
 @click.option(
     "--out", "-o", type=PATH, help="The file to write; a STAC item lies beside the card unless said otherwise."

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-__all__ = ["plants"]
+from geoseg.cli_options import PATH
 
-PATH = click.Path(path_type=Path)
+__all__ = ["plants"]
 
 
 @click.command()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli_options import complete_machines, set_option
+
 if TYPE_CHECKING:
     from geoseg.spray.settings import SprayConfig
 
@@ -24,7 +26,7 @@ def _numbers(_: click.Context, option: click.Parameter, value: str | None) -> tu
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_machines)
 @click.option("--json", "as_json", is_flag=True, help="Print the machines as JSON.")
 def machines(name: str | None, as_json: bool) -> None:
     """The machines that come with geoseg, or all of the machine NAME (a name or a file)."""
@@ -41,9 +43,13 @@ def machines(name: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run_directory", type=click.Path(path_type=Path))
-@click.option("--machine", help="Name of a shipped machine, or a machine file; see `geoseg machines`.")
+@click.option(
+    "--machine",
+    shell_complete=complete_machines,
+    help="Name of a shipped machine, or a machine file; see `geoseg machines`.",
+)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file instead of the run's rule.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One parameter, e.g. spray.buffer_m=1.")
+@set_option("run", "spray.buffer_m=1")
 @click.option("--offset", "offset_m", type=float, default=0.0, help="Metres that the machine drives beside the line.")
 @click.option("--thresholds", callback=_numbers, help="Weed covers of the first curve, e.g. 0,0.002,0.01; '' for none.")
 @click.option("--sections", "sections_m", callback=_numbers, help="Section widths of the second curve; '' for none.")

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from geoseg.configkeys import attribute_notes, headline, nearest, sections_of
 from geoseg.errors import ConfigError, InputError
 from geoseg.ortho import OrthoConfig
 from geoseg.segment.cluster import ClusterConfig
@@ -25,7 +26,7 @@ from geoseg.segment.predict import SegmentConfig
 from geoseg.segment.rows import RowConfig
 from geoseg.spray.rules import SprayConfig
 
-__all__ = ["Config", "build", "load_as", "load_config", "load_yaml", "to_dict", "with_overrides"]
+__all__ = ["Config", "build", "json_schema", "load_as", "load_config", "load_yaml", "to_dict", "with_overrides"]
 
 _T = TypeVar("_T")
 
@@ -87,7 +88,8 @@ def load_as(kind: type[_T], path: Path | None, overrides: Sequence[str] = ()) ->
     document = load_yaml(path) if path is not None else {}
     for override in overrides:
         _override(document, override)
-    return build(kind, document, str(path or "--set"))
+    sources = [*([str(path)] if path is not None else []), *(["--set"] if overrides else [])]
+    return build(kind, document, " and ".join(sources))
 
 
 def with_overrides(config: _T, overrides: Sequence[str]) -> _T:
@@ -118,10 +120,24 @@ def build(kind: type[_T], document: Mapping[str, Any], source: str) -> _T:
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, InputError):
             raise cause from None
-        hint = _known_keys(kind, first["loc"]) if first["type"] == "unexpected_keyword_argument" else ""
-        raise ConfigError(f"{source}: {where}: {first['msg']}, found {first['input']!r}{hint}") from error
+        if first["type"] == "unexpected_keyword_argument":
+            raise ConfigError(f"{source}: {where}: there is no such key{_known_keys(kind, first['loc'])}") from error
+        help_text = f"; `geoseg config show {where}` says what it means" if kind is Config else ""
+        raise ConfigError(f"{source}: {where}: {first['msg']}, found {first['input']!r}{help_text}") from error
     except TypeError as error:
         raise ConfigError(f"{source}: a value is no plain number, text or list: {error}") from error
+
+
+def json_schema(kind: type) -> dict[str, Any]:
+    """The JSON schema of a parameter class, for editors: every key with its type, its default and what it means."""
+    schema = TypeAdapter(kind).json_schema()
+    for part in sections_of(kind).values():
+        node = schema if part is kind else schema["$defs"][part.__name__]
+        node["description"] = headline(part)
+        for name, note in attribute_notes(part).items():
+            node["properties"][name]["description"] = note
+            node["properties"][name].pop("title", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -193,11 +209,12 @@ def _override(document: dict[str, Any], override: str) -> None:
 
 
 def _known_keys(kind: Any, location: tuple[int | str, ...]) -> str:
-    """The keys that would have been understood at the place of an unknown one."""
+    """What was probably meant by an unknown key, and the keys that would have been understood in its place."""
     adapter = TypeAdapter(kind).json_schema()
     node = adapter
     for part in location[:-1]:
         node = node.get("properties", {}).get(str(part), {})
         node = adapter.get("$defs", {}).get(node.get("$ref", "").rpartition("/")[2], node)
+    meant = " or ".join(nearest(kind, ".".join(str(part) for part in location)))
     keys = ", ".join(node.get("properties", {}))
-    return f"; expected one of {keys}" if keys else ""
+    return (f"; did you mean {meant}?" if meant else ";") + (f" expected one of {keys}" if keys else "")

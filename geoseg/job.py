@@ -23,6 +23,7 @@ from geoseg.results import Run
 from geoseg.rundir import RunDirectory
 from geoseg.segment.forward import measure_speed
 from geoseg.segment.settings import tiling_for
+from geoseg.stages.ahead import look_ahead
 from geoseg.stages.picture import picture_stage
 from geoseg.stages.plantfiles import plantfiles_stages
 from geoseg.stages.prescribe import prescribe_stage
@@ -62,6 +63,7 @@ def run(
         IncompleteError: If parts of the ortho could not be processed; call again to retry them.
     """
     config = config or Config()
+    look_ahead(config, model=model is None)
     with RunDirectory(Path(out)) as directory:
         segment_stage(directory, ortho, boundary, config, model, fresh=fresh, keep_blocks=keep_blocks)
         vectorize_stage(directory, config)
