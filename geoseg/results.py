@@ -18,20 +18,25 @@ __all__ = [
     "CONFIDENCE",
     "FIELD",
     "OFFSETS",
+    "ORTHO_VRT",
     "PANOPTIC",
     "PARQUET",
     "PRESCRIPTION",
     "PREVIEW",
+    "PROJECT",
     "QUICKLOOK",
+    "REPORT",
+    "REPORT_DATA",
     "SUMMARY",
     "Run",
     "open_run",
 ]
 
 CLASSES, CONFIDENCE, OFFSETS, PREVIEW = "classes.tif", "confidence.tif", "offsets.tif", "preview.tif"
-FIELD = "field.gpkg"
+FIELD, PROJECT, ORTHO_VRT = "field.gpkg", "field.qgz", "ortho.vrt"
 PANOPTIC, PARQUET = "panoptic.tif", "plants.parquet"
 PRESCRIPTION, QUICKLOOK, SUMMARY = "prescription", "quicklook.png", "summary.json"
+REPORT, REPORT_DATA = "report.html", "report.json"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from geoseg.segment.durable import full_disk, remove_folder, replace_file
 __all__ = ["RunDirectory", "Stage", "write_json"]
 
 RECORD = "run.json"
-STAGES = ("segment", "vectorize", "panoptic", "rows", "geoparquet", "prescribe", "picture")
+STAGES = ("segment", "vectorize", "panoptic", "rows", "geoparquet", "prescribe", "picture", "qgis", "report")
 """In the order in which one builds on the other."""
 _DRAFTS = (".*.tmp*", ".*.draft*.tif*", ".*.cog*.tif*", ".*.part.gpkg*", ".*.part*.parquet", ".*.csv.part")
 """Names of files at work; what a killed run left of them is removed by the next."""

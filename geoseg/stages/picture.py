@@ -10,7 +10,7 @@ from geoseg.errors import InputError
 from geoseg.results import CLASSES, PREVIEW, QUICKLOOK, Run
 from geoseg.rundir import RunDirectory
 
-__all__ = ["picture_stage"]
+__all__ = ["field_title", "picture_stage"]
 
 
 def picture_stage(directory: RunDirectory) -> None:
@@ -40,12 +40,12 @@ def picture_stage(directory: RunDirectory) -> None:
             shapely.from_wkt(field["boundary"]),
             directory / QUICKLOOK,
             directory.facts("prescribe").get("totals", {}),
-            _title(field["ortho"], directory.path),
+            field_title(field["ortho"], directory.path),
         )
         stage.outputs.append(directory / QUICKLOOK)
 
 
-def _title(ortho: str, run: Path) -> str:
+def field_title(ortho: str, run: Path) -> str:
     """What a person calls the field: the ortho's name, or the run directory's if that name says nothing."""
     stem = Path(ortho).stem
     return run.resolve().name if stem.lower() in ("ortho", "orthomosaic", "odm_orthophoto") else stem
