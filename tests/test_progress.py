@@ -88,3 +88,20 @@ def test_events_that_cannot_be_written_are_bad_input(tmp_path):
     found = CliRunner().invoke(main, ["run", "x.tif", "--events", str(tmp_path / "no" / "events")])
     assert found.exit_code == 2
     assert "cannot be written" in found.stderr
+
+
+def test_any_command_tells_events_when_asked(told):
+    arguments = ["--json-events", "prescribe", str(told[0] / "run"), *SETS, "--rate", "120"]
+    found = CliRunner().invoke(main, arguments)
+    assert found.exit_code == 0, found.output
+    events = [json.loads(line) for line in found.stderr.splitlines()]
+    assert next(event["stage"] for event in events if event["event"] == "stage_finished") == "prescribe"
+    assert events[-1]["event"] == "run_finished"
+
+
+def test_events_asked_for_twice_are_told_once(told):
+    arguments = ["--json-events", "run", str(told[0] / "nothing.tif"), "--out", str(told[0] / "none"), "--json-events"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoseg.job.run", lambda *words, **named: emit("said"))
+        found = CliRunner().invoke(main, arguments)
+    assert found.stderr.count('"said"') == 1
