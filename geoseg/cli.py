@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg import __version__, cli_adapt, cli_config, cli_export, cli_models, cli_plants, cli_spray
+from geoseg import __version__, cli_adapt, cli_config, cli_export, cli_models, cli_plants, cli_report, cli_spray
 from geoseg.cli_options import (
     PATH,
     complete_files,
@@ -336,6 +336,7 @@ main.add_command(cli_spray.machines)
 main.add_command(cli_spray.simulate)
 main.add_command(cli_export.export)
 main.add_command(cli_plants.plants)
+main.add_command(cli_report.report)
 main.add_command(cli_adapt.adapt)
 main.add_command(cli_models.benchmark)
 main.add_command(cli_models.evaluate)

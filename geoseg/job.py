@@ -5,6 +5,7 @@ vectorize   classes.tif -> field.gpkg (boundary, plants, plant outlines, weed pa
 rows        field.gpkg -> crop rows: its layers rows and gaps, each plant's place in its row
 prescribe   classes.tif -> prescription/<profile>/, layer `prescription` of field.gpkg
 picture     preview.tif, classes.tif, prescription -> quicklook.png
+report      all of it -> report.html, report.json
 summary     summary.json, from what the stages found
 """
 
@@ -19,20 +20,21 @@ from geoseg.config import Config
 from geoseg.errors import GeosegWarning, InputError
 from geoseg.models.card import Segmenter
 from geoseg.ortho import Ortho
-from geoseg.results import Run
-from geoseg.rundir import RunDirectory
+from geoseg.results import REPORT, Run
+from geoseg.rundir import RECORD, RunDirectory
 from geoseg.segment.forward import measure_speed
 from geoseg.segment.settings import tiling_for
 from geoseg.stages.ahead import look_ahead
 from geoseg.stages.picture import picture_stage
 from geoseg.stages.plantfiles import plantfiles_stages
 from geoseg.stages.prescribe import prescribe_stage
+from geoseg.stages.report import report_stage
 from geoseg.stages.rows import rows_stage
 from geoseg.stages.segment import load_segmenter, see_field, segment_stage
 from geoseg.stages.summary import summarise
 from geoseg.stages.vectorize import vectorize_stage
 
-__all__ = ["inspect", "load_segmenter", "plant_files", "prescribe", "run", "segment", "vectorize"]
+__all__ = ["inspect", "load_segmenter", "plant_files", "prescribe", "report", "run", "segment", "vectorize"]
 
 
 def run(
@@ -71,6 +73,7 @@ def run(
         plantfiles_stages(directory, panoptic=config.plants.panoptic, geoparquet=config.plants.geoparquet)
         prescribe_stage(directory, config, required=False)
         picture_stage(directory)
+        report_stage(directory)
         return Run(directory.path, summarise(directory))
 
 
@@ -87,6 +90,7 @@ def segment(
     """The first stage alone: the class raster and its confidence. Arguments as in `run`."""
     with RunDirectory(Path(out)) as directory:
         segment_stage(directory, ortho, boundary, config or Config(), model, fresh=fresh, keep_blocks=keep_blocks)
+        report_stage(directory)
         return Run(directory.path, summarise(directory))
 
 
@@ -97,7 +101,26 @@ def vectorize(out: str | Path, *, config: Config | None = None) -> Run:
         vectorize_stage(directory, config)
         rows_stage(directory, config)
         plantfiles_stages(directory, panoptic=config.plants.panoptic, geoparquet=config.plants.geoparquet)
+        report_stage(directory)
         return Run(directory.path, summarise(directory))
+
+
+def report(out: str | Path) -> Path:
+    """Write the report of a run directory anew, with what `geoseg simulate` has added since.
+
+    Returns:
+        ``report.html``; ``report.json`` lies beside it.
+
+    Raises:
+        InputError: If the folder is no run directory, or holds no class raster.
+    """
+    if not (Path(out) / RECORD).is_file():
+        raise InputError(f"{out} is no run directory: it has no {RECORD}")
+    with RunDirectory(Path(out)) as directory:
+        directory.key("segment")
+        directory.supersede("report")
+        report_stage(directory)
+        return directory / REPORT
 
 
 def plant_files(out: str | Path, *, panoptic: bool = False, geoparquet: bool = False) -> dict[str, int]:
@@ -125,6 +148,7 @@ def prescribe(out: str | Path, *, config: Config | None = None) -> Run:
         rows_stage(directory, config)
         prescribe_stage(directory, config, required=True)
         picture_stage(directory)
+        report_stage(directory)
         return Run(directory.path, summarise(directory))
 
 

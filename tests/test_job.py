@@ -115,10 +115,10 @@ def test_every_file_of_the_run_directory_is_there(done):
     names = {path.name for path in done.path.iterdir() if not path.name.startswith(".")}
     assert names == {
         "classes.tif", "classes.tif.aux.xml", "confidence.tif", "field.gpkg", "prescription", "preview.tif",
-        "quicklook.png", "run.json", "summary.json",
+        "quicklook.png", "report.html", "report.json", "run.json", "summary.json",
     }  # fmt: skip
     record = json.loads((done.path / "run.json").read_text())
-    assert set(record["stages"]) == {"segment", "vectorize", "rows", "prescribe", "picture"}
+    assert set(record["stages"]) == {"segment", "vectorize", "rows", "prescribe", "picture", "report"}
     assert record["versions"]["geoseg"] == record["inputs"]["geoseg"]
 
 
@@ -131,8 +131,8 @@ def test_results_open_lazily(done, field):
 
 
 def content(path):
-    """Every file of a run but its record, by name."""
-    skip = {"run.json", ".lock"}
+    """Every file of a run but its record and its report, by name."""
+    skip = {"run.json", ".lock", "report.html", "report.json"}  # the report says when, how long and where
     return {p.relative_to(path): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file() and p.name not in skip}
 
 

@@ -26,7 +26,7 @@ from geoseg.windows import Rect
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["class_cover", "cover_image", "quicklook"]
+__all__ = ["class_cover", "cover_image", "preview_image", "quicklook", "strengths"]
 
 READ_PX = 400_000_000
 """Above this many pixels the class raster is read through its overviews."""
@@ -63,7 +63,7 @@ def quicklook(
     count = 2 if zones is None else 3
     grid, cover = class_cover(classes, boundary.bounds, count)
     sharp = grid.zoom_to(_fitted(grid, count))
-    photo = _picture(preview, sharp)
+    photo = preview_image(preview, sharp)
     detail = sharp.resolution.x / 3
     panels = [
         Panel("Orthomosaic", functools.partial(_draw_image, photo, grid, boundary, detail)),
@@ -86,13 +86,16 @@ def quicklook(
     return out_png
 
 
-def class_cover(classes: Path, bounds: tuple[float, float, float, float], panels: int = 3) -> tuple[GeoBox, np.ndarray]:
+def class_cover(
+    classes: Path, bounds: tuple[float, float, float, float], panels: int = 3, side_px: int | None = None
+) -> tuple[GeoBox, np.ndarray]:
     """How much of each picture pixel each class takes.
 
     Args:
         classes: Class raster; codes as in `geoseg.legend.LEGEND`, anything else counts as nodata.
         bounds: (left, bottom, right, top) of the field in the raster's CRS; two percent more are shown.
         panels: Number of panels in the figure; sets the size of a picture pixel.
+        side_px: Longest side of the picture, instead of that of a panel.
 
     Returns:
         The grid of the picture, and (K + 1, H, W) float32: the share of every class and, last, of valid pixels.
@@ -100,7 +103,7 @@ def class_cover(classes: Path, bounds: tuple[float, float, float, float], panels
     with rasterio.open(classes) as source:
         full = GeoBox(source.shape, source.transform, source.crs)
         view = _view(full, bounds)
-        panel = panel_size(panels, view.shape[1] / view.shape[0])
+        panel = (side_px, side_px) if side_px else panel_size(panels, view.shape[1] / view.shape[0])
         factor = max(1, *(math.ceil(side / px) for side, px in zip(view.shape, panel, strict=True)))
         step = _overview(source.overviews(1), factor, view.size)
         factor = step * math.ceil(factor / step)
@@ -118,16 +121,22 @@ def class_cover(classes: Path, bounds: tuple[float, float, float, float], panels
 def cover_image(cover: np.ndarray) -> np.ndarray:
     """The (H, W, 4) uint8 picture of a (K + 1, H, W) cover; see `quicklook` for the mixing rule."""
     valid = cover[-1]
-    share = np.divide(cover[:-1], valid, out=np.zeros_like(cover[:-1]), where=valid > 0)
-    weed = np.sqrt(np.clip(share[WEED] / FULL_WEED, 0, 1))
-    weed = np.where(share[WEED] > 0, np.maximum(weed, FAINTEST), 0)
-    crop = np.sqrt(np.clip(share[CROP] / FULL_CROP, 0, 1))
+    crop, weed = strengths(cover)
     rgb = np.empty((*valid.shape, 3), np.float32)
     rgb[:] = LEGEND[SOIL].rgb
     for strength, code in ((crop, CROP), (weed, WEED)):
         rgb += strength[..., None] * (np.array(LEGEND[code].rgb, np.float32) - rgb)
     alpha = np.where(valid > 0, 255, 0)
     return np.dstack([np.rint(rgb), alpha]).astype(np.uint8)
+
+
+def strengths(cover: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) strength of the crop's and of the weeds' colour, 0..1, of a (K + 1, H, W) cover."""
+    valid = cover[-1]
+    share = np.divide(cover[:-1], valid, out=np.zeros_like(cover[:-1]), where=valid > 0)
+    weed = np.sqrt(np.clip(share[WEED] / FULL_WEED, 0, 1))
+    weed = np.where(share[WEED] > 0, np.maximum(weed, FAINTEST), 0)
+    return np.sqrt(np.clip(share[CROP] / FULL_CROP, 0, 1)), weed
 
 
 def _overview(available: list[int], factor: int, pixels: int) -> int:
@@ -146,7 +155,7 @@ def _shares(strip: np.ndarray, width: int, factor: int) -> np.ndarray:
     return np.concatenate([shares, shares.sum(axis=0, keepdims=True)])
 
 
-def _picture(preview: Path, grid: GeoBox) -> np.ndarray:
+def preview_image(preview: Path, grid: GeoBox) -> np.ndarray:
     """(H, W, 4) uint8 of the preview on the grid of the picture."""
     with (
         rasterio.open(preview) as source,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geoseg.spray.machine import Machine
 
-__all__ = ["card_lines", "finding_lines", "machine_lines", "simulation_lines", "stand_lines", "summary_lines"]
+__all__ = ["FILES", "card_lines", "finding_lines", "machine_lines", "simulation_lines", "stand_lines", "summary_lines"]
 
-_FILES = (
+FILES = (
     ("prescription", "what goes on the stick, one folder per terminal"),
     ("field.gpkg", "boundary, plants, weed patches, prescription for QGIS"),
     ("classes.tif", "soil 0, crop 1, weed 2, nodata 255"),
@@ -20,6 +20,8 @@ _FILES = (
     ("panoptic.tif", "number of each pixel's plant; panoptic.csv says what it is"),
     ("plants.parquet", "outlines of plants with all attributes"),
     ("quicklook.png", "the field at a glance"),
+    ("report.html", "all of this with a map, for the browser and for paper"),
+    ("report.json", "the same for programs"),
     ("summary.json", "these figures, for programs"),
 )
 
@@ -45,7 +47,7 @@ def summary_lines(summary: Mapping[str, Any], directory: Path | None = None) -> 
     for warning in summary.get("warnings", ()):
         yield f"warning       {warning}"
     if directory is not None:
-        found = [(name, text) for name, text in _FILES if (directory / name).exists()]
+        found = [(name, text) for name, text in FILES if (directory / name).exists()]
         yield f"files in      {directory}"
         for name, text in found:
             yield f"  {name:<15} {text}"

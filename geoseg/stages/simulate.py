@@ -79,6 +79,7 @@ def simulate_run(
             if sections_m:
                 curves["section_m"] = _counted(over_sections(directory / CLASSES, config, look, sections_m), progress)
             facts = {
+                "segment": directory.key("segment"),
                 "machine": to_dict(simulation.machine),
                 "spray": to_dict(simulation.survey.config),
                 "heading": dataclasses.asdict(simulation.survey.heading),

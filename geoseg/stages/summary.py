@@ -8,11 +8,20 @@ from geoseg.progress import emit
 from geoseg.results import SUMMARY
 from geoseg.rundir import RunDirectory, write_json
 
-__all__ = ["summarise"]
+__all__ = ["summarise", "summary_of"]
 
 
 def summarise(directory: RunDirectory) -> dict[str, Any]:
     """The answers of all stages that are done, written to ``summary.json``."""
+    summary = summary_of(directory)
+    write_json(directory / SUMMARY, summary)
+    directory.save()
+    emit("run_finished", run=str(directory.path), worked=directory.worked)
+    return summary
+
+
+def summary_of(directory: RunDirectory) -> dict[str, Any]:
+    """The answers of all stages that are done."""
     first = directory.facts("segment")
     field = first["field"]
     valid_m2 = sum(entry["area_m2"] for entry in first["classes"].values())
@@ -44,7 +53,4 @@ def summarise(directory: RunDirectory) -> dict[str, Any]:
         ]  # fmt: skip
     elif refused := directory.record.get("refused"):
         summary["prescription"] = {"refused": refused}
-    write_json(directory / SUMMARY, summary)
-    directory.save()
-    emit("run_finished", run=str(directory.path), worked=directory.worked)
     return summary
