@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg import __version__, cli_adapt, cli_config, cli_export, cli_models, cli_plants, cli_report, cli_spray
+from geoseg import (
+    __version__,
+    cli_adapt,
+    cli_check,
+    cli_config,
+    cli_export,
+    cli_models,
+    cli_plants,
+    cli_report,
+    cli_spray,
+)
 from geoseg.cli_options import (
     PATH,
     complete_files,
@@ -224,22 +234,6 @@ def count(run_directory: Path, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@config_options
-@click.argument("ortho", type=str, shell_complete=complete_files)
-@ortho_options
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def check(ortho: str, boundary: Path | None, config: Config, as_json: bool) -> None:
-    """What ORTHO is, whether it fits the model, and how much time, memory and disk a run needs."""
-    from geoseg.job import inspect
-    from geoseg.report.text import finding_lines
-
-    report = inspect(ortho, boundary=boundary, config=config)
-    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(finding_lines(report)))
-    if any(finding["level"] == "error" for finding in report["findings"]):
-        raise click.exceptions.Exit(2)
-
-
-@main.command()
 @click.argument("config_file", type=PATH)
 @click.option("--out", "-o", type=PATH, required=True, help="The tile set to make.")
 @set_option("tile", "tile_px=512")
@@ -330,6 +324,8 @@ def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, **
             click.echo(f"{write_any(opened, out, ortho, tile_px)} labels in {out}")
 
 
+main.add_command(cli_check.check)
+main.add_command(cli_check.doctor)
 main.add_command(cli_config.config)
 main.add_command(cli_config.completion)
 main.add_command(cli_spray.machines)

@@ -97,7 +97,7 @@ def check_config(path: Path, command: str | None = None, overrides: Sequence[str
         InputError: Naming the key and what was expected.
     """
     command = command or kind_of_file(path)
-    found = load_as(config_kind(command), path, overrides)
+    found: Any = load_as(config_kind(command), path, overrides)
     if isinstance(found, Config):
         look_ahead(found)
     return command, found

@@ -11,13 +11,14 @@ summary     summary.json, from what the stages found
 
 from __future__ import annotations
 
-import dataclasses
+import shutil
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from geoseg.config import Config
 from geoseg.errors import GeosegWarning, InputError
+from geoseg.finding import worst
 from geoseg.models.card import Segmenter
 from geoseg.ortho import Ortho
 from geoseg.results import REPORT, Run
@@ -34,7 +35,10 @@ from geoseg.stages.segment import load_segmenter, see_field, segment_stage
 from geoseg.stages.summary import summarise
 from geoseg.stages.vectorize import vectorize_stage
 
-__all__ = ["inspect", "load_segmenter", "plant_files", "prescribe", "report", "run", "segment", "vectorize"]
+if TYPE_CHECKING:
+    from geoseg.preflight import Preflight
+
+__all__ = ["check", "load_segmenter", "plant_files", "prescribe", "report", "run", "segment", "vectorize"]
 
 
 def run(
@@ -152,17 +156,19 @@ def prescribe(out: str | Path, *, config: Config | None = None) -> Run:
         return Run(directory.path, summarise(directory))
 
 
-def inspect(ortho: str | Path, *, boundary: str | Path | None = None, config: Config | None = None) -> dict[str, Any]:
-    """What an ortho is, whether it fits the model, and what a run will need.
+def check(ortho: str | Path, *, boundary: str | Path | None = None, config: Config | None = None) -> Preflight:
+    """What an ortho is, whether it fits the model, and what a run will need. Arguments as in `run`.
 
     Returns:
-        ``findings``: level (ok, note, warning, error), topic, text, remedy; ``estimate``: pixels, hectares, seconds,
-        memory_mb, disk_mb, or None if the ortho cannot be used.
+        Findings with their remedies, and the estimate; what would stop a run is a finding of the level "error".
     """
-    from geoseg.preflight import estimate, from_error, preflight
+    from geoseg.host import free_memory_mb
+    from geoseg.needs import estimate, room
+    from geoseg.preflight import Preflight, from_error, preflight
 
     config = config or Config()
     segmenter = load_segmenter(config)
+    name = f"{segmenter.card.name} {segmenter.card.version}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeosegWarning)  # the findings say the same
         try:
@@ -170,13 +176,13 @@ def inspect(ortho: str | Path, *, boundary: str | Path | None = None, config: Co
             card = segmenter.card
             source = Ortho.open(ortho, config.ortho, band_names=card.bands)
         except InputError as error:
-            return {"findings": [dataclasses.asdict(from_error(error))], "estimate": None}
+            return Preflight(str(ortho), name, (from_error(error),))
         findings = preflight(source, card, boundary)
-        needs = None
-        if all(finding.level != "error" for finding in findings):
-            grid = source.working_grid(card.gsd)
-            speed = measure_speed(segmenter)
-            tiling, backend = tiling_for(card, config.segment), getattr(segmenter, "backend", "openvino-f32")
-            field = source.boundary(boundary, grid)
-            needs = dataclasses.asdict(estimate(source, tiling, field, grid, speed, backend))
-    return {"findings": [dataclasses.asdict(finding) for finding in findings], "estimate": needs}
+        if worst(findings) == "error":
+            return Preflight(str(ortho), name, findings)
+        grid = source.working_grid(card.gsd)
+        tiling, backend = tiling_for(card, config.segment), getattr(segmenter, "backend", "openvino-f32")
+        field, speed = source.boundary(boundary, grid), measure_speed(segmenter)
+    needs = estimate(source, tiling, field, grid, speed, backend)
+    enough = room(needs, free_memory_mb(), shutil.disk_usage(Path.cwd()).free / 1e6)
+    return Preflight(str(ortho), name, (*findings, *enough), needs)

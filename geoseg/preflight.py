@@ -1,4 +1,4 @@
-"""What to know about an ortho before a long run: does it fit the model, is it any good, what will the run take.
+"""What to know about an ortho before a long run: does it fit the model, and is it any good.
 
 Plain data, nothing is printed. What an ortho cannot be opened with is an exception of `Ortho.open`; `from_error` turns
 it into a finding like the others.
@@ -8,75 +8,67 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from odc.geo.geobox import GeoBox
-from shapely.geometry import MultiPolygon, Polygon
 
 from geoseg.errors import BoundaryError, GeosegError, GeosegWarning, GsdError, OrthoError
-from geoseg.models.card import ModelCard, Tiling
+from geoseg.finding import Finding, Level, worst
+from geoseg.models.card import ModelCard
+from geoseg.needs import Estimate
 from geoseg.ortho import Ortho
+from geoseg.ortho.looks import Looks, look_at
+from geoseg.report.findings import findings_html, preflight_lines
 from geoseg.windows import Rect
 
-__all__ = ["Estimate", "Finding", "estimate", "from_error", "preflight"]
+__all__ = ["Preflight", "from_error", "preflight"]
 
-Level = Literal["ok", "note", "warning", "error"]
 _Result = TypeVar("_Result")
 
-_SHARP = 0.03  # potato and maize fields at 3 mm have 0.3 to 2; smeared over 5 pixels they have 0.03 to 0.07
+# Measured on the potato and maize fields at 3 mm, and on copies of them (`geoseg.ortho.looks`, medians of 25 and 16
+# places). Detail: 0.17 and 0.27 as they are, 0.11 and 0.12 blurred by a Gaussian of 1 pixel, 0.09 by one of 1.5 pixels,
+# 0.10 when reduced and enlarged four times. Streaks: 1.6 and 1.5; 3.6 and 4.8 when moved by 9 pixels.
+_BLURRED, _SOFT, _STREAKY = 0.105, 0.125, 2.5
+# The same: no pixel in 5000 is saturated; exposed 1.3 times as much 1 % are, 1.5 times as much 5 to 8 %. Their values
+# end at 73 and 75 % of the scale; at a quarter of the light at 18 %, where rounding to 8 bits begins to show.
+_SOME_CLIPPED, _MUCH_CLIPPED, _MUCH_BLACK, _DIM = 0.005, 0.03, 0.2, 0.25
 _SAMPLE_PX = 256
 
-# Measured on the potato field (61 Mpx, windows of 2048 px, OpenVINO, default model): memory as the kernel's VmHWM after
-# loading, after one pass and after the run; disk as the most that lay in the run directory; processor time of all but
-# the network on one core, which the second core halves.
-_BASE_MB = 960.0  # torch, OpenVINO and the rest 700; GDAL's cache 256
-_NETWORK_BYTES_PER_PX = {"openvino-bf16": 177.0}
-_OTHER_NETWORK_BYTES_PER_PX = 353.0  # openvino-f32
-_LOOP_BYTES_PER_PX = 80.0
-_DISK_BYTES_PER_PX = 0.85
-_SECONDS_PER_MPX = 0.14  # reading, blocks and stitching 0.09; plants, rows, prescription and picture 0.05
-_START_SECONDS = 5.0
-
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
+class Preflight:
+    """What there is to know before a run; print it to read it.
 
     Attributes:
-        level: "ok", "note" (good to know), "warning" (results may suffer), "error" (a run would stop).
-        topic: What was looked at, one or two words.
-        text: What was found.
-        remedy: What to do about it; empty if nothing.
+        ortho: The file.
+        model: Name and version of the model that is meant to be used.
+        findings: What was looked at.
+        estimate: What a run will take; None if the ortho cannot be used.
     """
 
-    level: Level
-    topic: str
-    text: str
-    remedy: str = ""
+    ortho: str
+    model: str
+    findings: tuple[Finding, ...]
+    estimate: Estimate | None = None
 
+    @property
+    def level(self) -> Level:
+        """The gravest level: with "error" a run would stop."""
+        return worst(self.findings)
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a run will take, roughly.
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {"level": self.level, **asdict(self), "findings": [asdict(finding) for finding in self.findings]}
 
-    Attributes:
-        pixels: Pixels of the working grid in the field.
-        hectares: Area of the field.
-        forwarded_pixels: Pixels that go through the network, margins included.
-        seconds: Time for the whole run, by the rate that was given.
-        memory_mb: Peak memory.
-        disk_mb: Most disk space in use, temporary files included.
-    """
+    def __str__(self) -> str:
+        """As `geoseg check` prints it."""
+        return "\n".join(preflight_lines(self.to_dict()))
 
-    pixels: int
-    hectares: float
-    forwarded_pixels: int
-    seconds: float
-    memory_mb: float
-    disk_mb: float
+    def _repr_html_(self) -> str:
+        return findings_html(self.findings, f"{self.ortho}, for the model {self.model}")
 
 
 def preflight(ortho: Ortho, card: ModelCard, boundary: str | Path | None = None) -> tuple[Finding, ...]:
@@ -96,49 +88,6 @@ def preflight(ortho: Ortho, card: ModelCard, boundary: str | Path | None = None)
         *_picture(ortho),
     ]
     return tuple(findings)
-
-
-def estimate(
-    ortho: Ortho,
-    tiling: Tiling,
-    field: Polygon | MultiPolygon,
-    grid: GeoBox,
-    mpx_per_s: float,
-    backend: str = "openvino-f32",
-) -> Estimate:
-    """What a run will take.
-
-    Args:
-        ortho: The ortho.
-        tiling: How the grid is cut.
-        field: The field in the CRS of `grid`.
-        grid: The working grid.
-        mpx_per_s: Million pixels that this machine gets through the network in a second.
-        backend: What runs the network.
-    """
-    pixel_m2 = abs(grid.affine.a * grid.affine.e)
-    pixels = round(min(field.area / pixel_m2, grid.shape[0] * grid.shape[1]))
-    rows, cols = (_read_side(int(side), tiling) for side in grid.shape)
-    forwarded = pixels * rows * cols / (grid.shape[0] * grid.shape[1])
-    side_px = tiling.write_px + 2 * tiling.margin_px
-    window_px = min(rows, side_px) * min(cols, side_px)
-    pixel_bytes = len(ortho.bands) * (1 if ortho.dtype == "uint8" else 4)
-    network = _NETWORK_BYTES_PER_PX.get(backend, _OTHER_NETWORK_BYTES_PER_PX)
-    return Estimate(
-        pixels=pixels,
-        hectares=pixels * pixel_m2 / 1e4,
-        forwarded_pixels=round(forwarded),
-        seconds=_START_SECONDS + forwarded / 1e6 / mpx_per_s + pixels / 1e6 * _SECONDS_PER_MPX,
-        memory_mb=_BASE_MB + window_px * (network + _LOOP_BYTES_PER_PX + 8 * pixel_bytes) / 1e6,
-        disk_mb=pixels * _DISK_BYTES_PER_PX / 1e6,
-    )
-
-
-def _read_side(side: int, tiling: Tiling) -> int:
-    """Pixels that the windows along one side of the grid read together, margins included."""
-    whole, rest = divmod(side, tiling.write_px)
-    ragged = -(-rest // tiling.stride_px) * tiling.stride_px + 2 * tiling.margin_px if rest else 0
-    return whole * (tiling.write_px + 2 * tiling.margin_px) + ragged
 
 
 def from_error(error: GeosegError) -> Finding:
@@ -201,7 +150,7 @@ def _layout(ortho: Ortho, card: ModelCard) -> Iterator[Finding]:
     rows, cols = (int(size) for size in ortho.geobox.shape)
     size = "" if file.size_bytes is None else f", {file.size_bytes / 1e6:.3g} MB"
     yield Finding("ok", "size", f"{cols} x {rows} pixels, {rows * cols / 1e6:.3g} Mpx{size}, {file.compression}")
-    remedy = "write it again with gdal_translate -of COG"
+    remedy = f"write it in tiles: rio convert -f COG --co COMPRESS=DEFLATE --co BIGTIFF=IF_SAFER {ortho.name} cog.tif"
     height, width = file.block
     if height < rows and width == cols and cols > 2048:
         level: Level = "warning" if rows * cols > 2e8 else "note"
@@ -216,32 +165,49 @@ def _layout(ortho: Ortho, card: ModelCard) -> Iterator[Finding]:
         yield Finding("ok", "overviews", ", ".join(str(factor) for factor in file.overviews))
     elif max(rows, cols) > 4096:
         text = "none, so every pixel is decoded at full resolution" if coarser else "none; maps draw slowly"
-        yield Finding("warning" if coarser else "note", "overviews", text, "gdaladdo -r average, or -of COG")
+        yield Finding(
+            "warning" if coarser else "note",
+            "overviews",
+            text,
+            f"rio overview --build auto --resampling average {ortho.name}",
+        )
 
 
 def _picture(ortho: Ortho) -> Iterator[Finding]:
-    samples = list(_samples(ortho))
-    if not samples:
-        yield Finding("note", "sharpness", "no window with enough valid pixels to look at")
+    looks = look_at(_samples(ortho))
+    if looks is None:
+        yield Finding("note", "sharpness", "no window with enough valid pixels to look at", "give --boundary")
         return
-    sharpness = float(np.median([_sharpness(image, valid) for image, valid in samples]))
-    if sharpness < _SHARP:
-        yield Finding(
-            "warning",
-            "sharpness",
-            f"blurred: {sharpness:.2g} where sharp fields have {_SHARP} or more (median of {len(samples)} places)",
-            "fly slower, in more light or lower; or the mosaic was enlarged from coarser pixels",
-        )
-    else:
-        yield Finding("ok", "sharpness", f"{sharpness:.2g} (relative variance of the Laplacian, {len(samples)} places)")
-    values = np.concatenate([image[:, valid].ravel() for image, valid in samples])
-    bright, dark = float(np.mean(values >= 0.995)), float(np.mean(values < 0.02))
-    if bright > 0.02 or dark > 0.2:
-        text = f"{bright:.0%} of the values are saturated, {dark:.0%} are black"
-        yield Finding("warning", "exposure", text, "check the camera's exposure, or ortho.value_max")
-    else:
-        low, high = np.percentile(values, (1, 99))
-        yield Finding("ok", "exposure", f"values from {low:.0%} to {high:.0%} of the full scale")
+    yield _sharpness(looks)
+    yield _exposure(looks)
+
+
+def _sharpness(looks: Looks) -> Finding:
+    measure = f"detail {looks.detail:.2f}, streaks {looks.streaks:.1f}, {looks.places} places"
+    if looks.detail < _BLURRED:
+        remedy = "fly lower, slower or in more light, and focus; or export the mosaic at the resolution of the images"
+        return Finding("warning", "sharpness", f"blurred: small weeds cannot be told apart ({measure})", remedy)
+    if looks.streaks > _STREAKY:
+        remedy = "fly slower, or with a shorter exposure; look whether leaves are drawn out in one direction"
+        return Finding("warning", "sharpness", f"smeared in one direction ({measure})", remedy)
+    if looks.detail < _SOFT:
+        remedy = "look at the smallest weeds at full size; if they are hard to see, the model misses them too"
+        return Finding("note", "sharpness", f"rather soft ({measure})", remedy)
+    return Finding("ok", "sharpness", f"sharp ({measure})")
+
+
+def _exposure(looks: Looks) -> Finding:
+    span = f"most values from {looks.low:.0%} to {looks.high:.0%} of the full scale"
+    if looks.clipped > _MUCH_CLIPPED:
+        remedy = "expose shorter; if the file's values end below its type's, set ortho.value_max"
+        return Finding("warning", "exposure", f"{looks.clipped:.0%} of the pixels are saturated; {span}", remedy)
+    if looks.black > _MUCH_BLACK or looks.high < _DIM:
+        remedy = "expose longer; if the file's values end below its type's, set ortho.value_max"
+        return Finding("warning", "exposure", f"dark: {looks.black:.0%} of the pixels are black; {span}", remedy)
+    if looks.clipped > _SOME_CLIPPED:
+        remedy = "look at bright soil and leaves: saturated pixels have no colour"
+        return Finding("note", "exposure", f"{looks.clipped:.1%} of the pixels are saturated; {span}", remedy)
+    return Finding("ok", "exposure", span)
 
 
 def _samples(ortho: Ortho) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -255,19 +221,6 @@ def _samples(ortho: Ortho) -> Iterator[tuple[np.ndarray, np.ndarray]]:
                 image, valid = reader.read(rect)
                 if min(valid.shape) >= 3 and valid.mean() > 0.8:
                     yield (image / np.float32(255) if image.dtype == np.uint8 else image), valid
-
-
-def _sharpness(image: np.ndarray, valid: np.ndarray) -> float:
-    """Variance of the Laplacian by the variance of the grey image: 20 for white noise, near 0 for a blurred image.
-
-    Reference: Pech-Pacheco et al. 2000, doi 10.1109/ICPR.2000.903548, made independent of contrast.
-    """
-    grey = image.mean(axis=0, dtype=np.float64)
-    middle = grey[1:-1, 1:-1]
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
-    inner = valid[1:-1, 1:-1] & valid[:-2, 1:-1] & valid[2:, 1:-1] & valid[1:-1, :-2] & valid[1:-1, 2:]
-    spread = float(middle[inner].var()) if inner.any() else 0.0
-    return float(laplacian[inner].var()) / spread if spread > 0 else 0.0
 
 
 def _attempt(topic: str, action: Callable[[], _Result]) -> tuple[_Result | None, Finding | None]:

@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
+from scipy.ndimage import convolve, gaussian_filter, uniform_filter1d
 
 from geoseg.errors import GeosegError, GeosegWarning
+from geoseg.finding import Finding
 from geoseg.models.card import GsdRange, ModelCard, Tiling
+from geoseg.needs import Estimate, estimate, room
 from geoseg.ortho import Ortho, OrthoConfig
-from geoseg.preflight import Finding, estimate, from_error, preflight
+from geoseg.ortho.looks import Looks, detail, look_at, streaks
+from geoseg.preflight import Preflight, _exposure, _sharpness, from_error, preflight
 from geoseg.windows import windows
 from rasters import FINE, noise, write
 from test_boundary import saved
@@ -67,6 +72,22 @@ def bright() -> np.ndarray:
     return np.minimum(sharp().astype(int) * 2, 255).astype(np.uint8)
 
 
+def smeared() -> np.ndarray:
+    return uniform_filter1d(sharp(), 9, axis=2)
+
+
+def soft() -> np.ndarray:
+    """White noise through a Gaussian: its detail is (1 - exp(-1 / 4s²)) / (1 - exp(-16 / 4s²)), 0.118 for s = 1.6."""
+    grey = gaussian_filter(np.random.default_rng(0).normal(size=SHAPE), 1.6)
+    return np.broadcast_to(np.clip(120 + grey * 200, 20, 240), (3, *SHAPE)).astype(np.uint8)
+
+
+def with_spots(share: float) -> np.ndarray:
+    image = sharp()
+    image[0][np.random.default_rng(1).random(SHAPE) < share] = 255
+    return image
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
@@ -85,6 +106,10 @@ FAULTS: dict[str, tuple[str, str, str, Callable[[Path], Any]]] = {
     "empty": ("error", "valid area", "no valid pixel", lambda p: write(p, sharp(), alpha=np.zeros(SHAPE))),
     "strips": ("note", "tiling", "strips of", lambda p: write(p, sharp(shape=(300, 2500)))),
     "no overviews": ("note", "overviews", "none", lambda p: write(p, sharp(shape=(100, 5000)), tiled=True)),
+    "smeared": ("warning", "sharpness", "smeared", lambda p: write(p, smeared())),
+    "soft": ("note", "sharpness", "rather soft", lambda p: write(p, soft())),
+    "bright": ("note", "exposure", "1.0% of the pixels are saturated", lambda p: write(p, with_spots(0.01))),
+    "dim": ("warning", "exposure", "dark: 0%", lambda p: write(p, sharp() // 5 + 8)),
     "blurred": ("warning", "sharpness", "blurred", lambda p: write(p, blurred())),
     "overexposed": ("warning", "exposure", "saturated", lambda p: write(p, bright())),
     "dark": ("warning", "exposure", "black", lambda p: write(p, sharp() // 40)),
@@ -154,6 +179,87 @@ def test_the_estimate_of_the_real_field_is_what_a_run_took(fields: Path) -> None
     assert found.forwarded_pixels == 70_778_880
     assert found.memory_mb == pytest.approx(2135, rel=0.25)
     assert found.disk_mb == pytest.approx(52, rel=0.25)
+
+
+def test_what_there_is_not_room_for_is_told() -> None:
+    needs = Estimate(pixels=10**9, hectares=4, forwarded_pixels=10**9, seconds=900, memory_mb=2200, disk_mb=900)
+    roomy = [(finding.level, finding.topic) for finding in room(needs, 8000, 50_000)]
+    assert roomy == [("ok", "memory"), ("ok", "disk")]
+    tight = list(room(needs, 1000, 500))
+    assert [(finding.level, finding.topic) for finding in tight] == [("warning", "memory"), ("error", "disk")]
+    assert "segment.write_px=512" in tight[0].remedy
+    assert "--out" in tight[1].remedy
+    assert next(iter(room(needs, None, 50_000))).level == "ok"
+
+
+def real_windows(fields: Path) -> list[np.ndarray]:
+    with rasterio.open(fields / "potato" / "ortho.tif") as ortho:
+        return [
+            ortho.read(window=((row, row + 256), (col, col + 256))) / np.float32(255)
+            for row in (900, 2900, 4900)
+            for col in (1000, 4000, 7000)
+        ]
+
+
+def looks_of(images: list[np.ndarray]) -> Looks:
+    found = look_at((np.clip(image, 0, 1).astype(np.float32), np.ones(image.shape[1:], bool)) for image in images)
+    assert found is not None
+    return found
+
+
+def test_copies_of_the_real_field_are_told_from_it(fields: Path) -> None:
+    images = real_windows(fields)
+    assert _sharpness(looks_of(images)).level == "ok"
+    assert _exposure(looks_of(images)).level == "ok"
+    assert _sharpness(looks_of([gaussian_filter(image, (0, 1, 1)) for image in images])).level == "note"
+    assert _sharpness(looks_of([gaussian_filter(image, (0, 1.5, 1.5)) for image in images])).level == "warning"
+    smeared_text = _sharpness(looks_of([uniform_filter1d(image, 9, axis=2) for image in images])).text
+    assert smeared_text.startswith("smeared")
+    assert [_exposure(looks_of([image * gain for image in images])).level for gain in (1.3, 1.6, 0.2)] == [
+        "note",
+        "warning",
+        "warning",
+    ]
+
+
+@pytest.mark.parametrize("gain", [0.5, 0.8])
+def test_detail_depends_neither_on_contrast_nor_on_brightness(gain: float) -> None:
+    image, valid = np.random.default_rng(0).random((3, 64, 64)), np.ones((64, 64), bool)
+    assert detail(image * gain + 0.1, valid) == pytest.approx(detail(image, valid))
+    assert detail(image, valid) == pytest.approx(1, abs=0.1)  # white noise
+    assert detail(soft() / np.float32(255), np.ones(SHAPE, bool)) == pytest.approx(0.118, abs=0.004)
+    slope = np.broadcast_to(np.linspace(0, 1, 64), (3, 64, 64))
+    assert detail(slope, valid) == pytest.approx(1 / 16)
+
+
+def test_streaks_find_every_direction_of_a_grid() -> None:
+    image, valid = np.random.default_rng(0).random((1, 96, 96)), np.ones((96, 96), bool)
+    assert streaks(image, valid) == pytest.approx(1, abs=0.1)
+    for kernel in (np.ones((1, 7)), np.ones((7, 1)), np.eye(7), np.eye(7)[::-1]):
+        assert streaks(convolve(image, kernel[None] / kernel.sum()), valid) > 3
+
+
+def test_what_is_not_valid_does_not_count() -> None:
+    image, valid = np.random.default_rng(0).random((3, 64, 64)), np.ones((64, 64), bool)
+    holed, holes = image.copy(), valid.copy()
+    holed[:, 20:30, 20:40], holes[20:30, 20:40] = 5, False
+    assert detail(holed, holes) == pytest.approx(detail(image, valid), abs=0.02)
+    assert look_at([]) is None
+
+
+def test_a_preflight_reads_well(tmp_path: Path) -> None:
+    remedy = "rio overview --build auto --resampling average ortho.tif"
+    findings = (Finding("ok", "bands", "red"), Finding("note", "overviews", "none; " * 30, remedy))
+    needs = Estimate(pixels=10**9, hectares=4, forwarded_pixels=10**9, seconds=900, memory_mb=2200, disk_mb=900)
+    shown = Preflight("ortho.tif", "default 2", findings, needs)
+    lines = str(shown).splitlines()
+    assert lines[0] == "ortho.tif, for the model default 2"
+    assert max(len(line) for line in lines) <= 110
+    assert any(line.strip() == f"-> {remedy}" for line in lines)
+    assert "a run takes about 15 min on this machine: 4 ha, 1,000 Mpx" in lines
+    assert lines[-1].startswith("ready")
+    assert (shown.level, shown.to_dict()["findings"][1]["remedy"]) == ("note", remedy)
+    assert "&rarr; rio overview" in shown._repr_html_()
 
 
 def test_the_real_field(fields: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geoseg.spray.machine import Machine
 
-__all__ = ["FILES", "card_lines", "finding_lines", "machine_lines", "simulation_lines", "stand_lines", "summary_lines"]
+__all__ = ["FILES", "card_lines", "machine_lines", "simulation_lines", "stand_lines", "summary_lines"]
 
 FILES = (
     ("prescription", "what goes on the stick, one folder per terminal"),
@@ -51,20 +51,6 @@ def summary_lines(summary: Mapping[str, Any], directory: Path | None = None) -> 
         yield f"files in      {directory}"
         for name, text in found:
             yield f"  {name:<15} {text}"
-
-
-def finding_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """What `geoseg.job.inspect` found, a line each with its remedy below it."""
-    for finding in report["findings"]:
-        yield f"{finding['level']:<8} {finding['topic']:<15} {finding['text']}"
-        if finding["remedy"]:
-            yield f"{'':<24} -> {finding['remedy']}"
-    if estimate := report["estimate"]:
-        yield (
-            f"a run takes about {_duration(estimate['seconds'])} on this machine ({_area(estimate['hectares'])}, "
-            f"{estimate['pixels'] / 1e6:.0f} Mpx), {estimate['memory_mb'] / 1000:.1f} GB of memory and "
-            f"{estimate['disk_mb'] / 1000:.2f} GB of disk"
-        )
 
 
 def stand_lines(stand: Mapping[str, Any]) -> Iterator[str]:
@@ -220,9 +206,3 @@ def _machine_lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _area(hectares: float) -> str:
     return f"{hectares:.2f} ha" if hectares >= 0.1 else f"{hectares * 1e4:.1f} m²"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
