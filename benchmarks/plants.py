@@ -4,7 +4,7 @@
 
 Discs of 12 pixels stand 11 pixels apart in rows 24 pixels apart, each with exact offsets. Printed are seconds of the
 clock and of the processor: for grouping with outlines and GeoPackage, for rows, GeoParquet and ``panoptic.tif``; the
-peak of memory; and what joining across blocks and strips takes, which is done because the raster is cut.
+peak of memory after each; and what joining across blocks and strips takes, which is done because the raster is cut.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def main() -> None:
 def _measure(folder: Path, plants: int, block_px: int | None) -> None:
     side = round((plants * ROW_PX * PLANT_PX) ** 0.5) // 264 * 264
     rasters = _field(folder, side)
-    marks = [("", time.perf_counter(), time.process_time())]
+    marks = [("", time.perf_counter(), time.process_time(), _peak_mb())]
 
     def mark(what: str) -> None:
-        marks.append((what, time.perf_counter(), time.process_time()))
+        marks.append((what, time.perf_counter(), time.process_time(), _peak_mb()))
 
     package = folder / "field.gpkg"
     with FieldPackage(package, "EPSG:32632") as sink:
@@ -73,13 +73,16 @@ def _measure(folder: Path, plants: int, block_px: int | None) -> None:
     mark("panoptic.tif")
     print(f"{side} x {side} px, {stats.grouping}")
     print(f"{stats.plants.kept:,} crop plants, {len(rows.table.row_id):,} rows")
-    print("    wall, s  processor, s")
-    for (_, wall, busy), (what, wall_end, busy_end) in pairwise(marks):
-        print(f"{wall_end - wall:11.1f} {busy_end - busy:13.1f}  {what}")
-    print(f"{marks[-1][1] - marks[0][1]:11.1f} {marks[-1][2] - marks[0][2]:13.1f}  in all")
+    print("    wall, s  processor, s  peak so far, MiB")
+    for (_, wall, busy, _), (what, wall_end, busy_end, peak) in pairwise(marks):
+        print(f"{wall_end - wall:11.1f} {busy_end - busy:13.1f} {peak:17.0f}  {what}")
+    print(f"{marks[-1][1] - marks[0][1]:11.1f} {marks[-1][2] - marks[0][2]:13.1f} {marks[-1][3]:17.0f}  in all")
     for what, seconds in SPENT.items():
         print(f"{seconds:25.3f}  of it in {what}")
-    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MiB peak")
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

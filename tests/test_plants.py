@@ -248,7 +248,9 @@ def test_config_refuses_lengths_that_make_no_sense(change: dict[str, float]) -> 
         PlantConfig(**change)
 
 
-@pytest.mark.parametrize("change", [{"min_plant_m2": -1.0}, {"min_patch_m2": math.nan}, {"min_plant_m2": math.inf}])
+@pytest.mark.parametrize(
+    "change", [{"min_plant_m2": -1.0}, {"min_weed_m2": -1.0}, {"min_patch_m2": math.nan}, {"min_plant_m2": math.inf}]
+)
 def test_config_refuses_nonsense(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"plants.{next(iter(change))} is .*expected square metres"):
         PlantConfig(**change)
@@ -279,3 +281,12 @@ def test_the_real_field_into_a_geopackage(fields: Path, tmp_path: Path) -> None:
     hand = gpd.read_file(fields / "potato" / "plants.gpkg")
     pairs = outlines.sjoin(hand[hand["class"] == "crop"], predicate="intersects")
     assert pairs.plant_id_left.nunique() >= 0.97 * len(outlines)
+
+
+def test_weeds_may_be_smaller_than_crop_plants(scene: tuple[Path, Path]) -> None:
+    """Crop plants of 1.0 and 0.25 m², weeds of 0.75 and 0.25 m²."""
+    sink = Memory()
+    config = PlantConfig(method="components", min_plant_m2=0.26, min_weed_m2=0.25)
+    stats = collect(Rasters(*scene), config, sink)
+    assert (stats.plants.kept, stats.weed_plants.kept) == (1, 2)
+    assert sorted(row["class"] for row in sink.layers["plant_outlines"]) == ["crop", "weed", "weed"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from geoseg.errors import ConfigError
+from geoseg.segment import rowphase
 from geoseg.segment.rows import RowConfig, find_rows
 from geoseg.segment.rowspectrum import find_peak, lattice_over, power_at
 from geoseg.train.planting import plant
@@ -293,6 +294,19 @@ def test_place_and_order_of_the_plants_change_nothing(east: int, north: int, see
     same = find_rows(small.x[order], small.y[order])
     assert same.model == first.model, "to the last bit"
     np.testing.assert_array_equal(same.plants.foot_x, first.plants.foot_x[order])
+
+
+def test_how_many_plants_are_fitted_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    x, y = (part.ravel().astype(float) for part in np.meshgrid(np.arange(160) * 0.5, np.arange(200) * 0.25))
+    x, y = (values + rng.normal(0, 0.02, values.size) for values in (x, y))
+    whole = find_rows(x, y)
+    monkeypatch.setattr(rowphase, "_AT_ONCE", 100)  # less than a patch holds
+    parts = find_rows(x, y)
+    assert whole.model.found
+    assert parts.model == whole.model
+    np.testing.assert_array_equal(parts.plants.row_id, whole.plants.row_id)
+    np.testing.assert_array_equal(parts.plants.off_row_m, whole.plants.off_row_m)
 
 
 def test_errors_are_as_large_as_they_say() -> None:

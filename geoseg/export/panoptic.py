@@ -13,9 +13,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sqlite3
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.export.labeltiles import draft
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
+from geoseg.ortho.source import environment
 from geoseg.segment.layers import Layer
 from geoseg.windows import Rect, blocks
 
@@ -37,6 +38,7 @@ __all__ = ["PANOPTIC", "write_coco_panoptic", "write_panoptic"]
 PANOPTIC = Layer("panoptic", dtype="uint32")
 """Number of each pixel's plant, its row in the layer ``plant_outlines``, from 1; 0 where there is none."""
 _BLOCK_PX = 2048
+_AT_ONCE = 100_000
 _CATEGORIES = (
     {"id": 1, "name": LEGEND[CROP].name, "supercategory": "plant", "isthing": 1, "color": list(LEGEND[CROP].rgb)},
     {"id": 2, "name": LEGEND[WEED].name, "supercategory": "plant", "isthing": 1, "color": list(LEGEND[WEED].rgb)},
@@ -97,29 +99,14 @@ def _burn(package: Path, transform: Any, rect: Rect) -> NDArray[np.uint32] | Non
 def _write_table(package: Path, out: Path) -> int:
     """One line a plant: its number in the raster, its class and its id."""
     count = 0
-    with draft(out) as file:
+    with draft(out) as file, closing(sqlite3.connect(package)) as database:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(("id", "class", "plant_id"))
-        for number, name, plant in _plants(package):
-            lines.writerows(zip(number, name, plant, strict=True))
-            count += len(number)
+        plants = database.execute('SELECT fid, "class", plant_id FROM plant_outlines ORDER BY fid')
+        while some := plants.fetchmany(_AT_ONCE):
+            lines.writerows(some)
+            count += len(some)
     return count
-
-
-def _plants(package: Path, batch: int = 100_000) -> Iterator[tuple[list[int], list[str], list[int]]]:
-    from pyogrio.raw import read
-
-    start = 0
-    while True:
-        meta, number, _, data = read(
-            package, layer="plant_outlines", columns=["plant_id", "class"], read_geometry=False, return_fids=True,
-            skip_features=start, max_features=batch,
-        )  # fmt: skip
-        if not len(number):
-            return
-        found = dict(zip(meta["fields"], data, strict=True))
-        yield number.tolist(), found["class"].tolist(), found["plant_id"].tolist()
-        start += len(number)
 
 
 def write_coco_panoptic(classes: Path, panoptic: Path, out: Path, tile_px: int = 1024) -> int:
@@ -147,7 +134,7 @@ def write_coco_panoptic(classes: Path, panoptic: Path, out: Path, tile_px: int =
     of = _classes_of(panoptic.with_suffix(".csv"))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    with rasterio.open(classes) as source, rasterio.open(panoptic) as plants:
+    with environment(), rasterio.open(classes) as source, rasterio.open(panoptic) as plants:
         for rect in blocks(source.shape, tile_px):
             numbers, segments = _tile(_read(source, rect), _read(plants, rect), of)
             if not segments:
@@ -165,11 +152,13 @@ def write_coco_panoptic(classes: Path, panoptic: Path, out: Path, tile_px: int =
 
 def _classes_of(table: Path) -> NDArray[np.uint8]:
     """Class code by the number of a plant."""
+    code_of = {name: LEGEND[name].code for name in LEGEND.names}
+    pair = np.dtype([("number", np.int64), ("code", np.uint8)])
     with table.open(encoding="utf-8", newline="") as file:
-        lines = [(int(line["id"]), LEGEND[line["class"]].code) for line in csv.DictReader(file)]
-    codes = np.zeros(max((number for number, _ in lines), default=0) + 1, np.uint8)
-    for number, code in lines:
-        codes[number] = code
+        lines = ((int(line["id"]), code_of[line["class"]]) for line in csv.DictReader(file))
+        found = np.fromiter(lines, pair)
+    codes = np.zeros(found["number"].max(initial=0) + 1, np.uint8)
+    codes[found["number"]] = found["code"]
     return codes
 
 

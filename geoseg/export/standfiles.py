@@ -17,6 +17,8 @@ from geoseg.segment.standfacts import RowTotals, stand_facts
 
 __all__ = ["count"]
 
+_PLANT_COLUMNS = ["x", "y", "row_id", "row_next_m"]
+
 
 def count(
     run: Path | str,
@@ -50,7 +52,7 @@ def count(
     folder = Path(run)
     summary = _summary(folder)
     file = folder / "field.gpkg"
-    plants = gpd.read_file(file, layer="plants")
+    plants = pyogrio.read_dataframe(file, layer="plants", columns=_PLANT_COLUMNS, read_geometry=False)
     rows, gaps = gpd.read_file(file, layer="rows"), gpd.read_file(file, layer="gaps")
     boundary = gpd.read_file(file, layer="boundary").geometry.iloc[0]
     totals = RowTotals(

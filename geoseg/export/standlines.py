@@ -15,6 +15,7 @@ from geoseg.segment.stand import spacing_indices
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
 
 __all__ = ["Stand", "cell_lines", "plot_lines", "row_lines"]
 
@@ -26,20 +27,20 @@ class Stand(NamedTuple):
     """What a field holds.
 
     Attributes:
-        plants: Crop plants with their place in the rows.
+        plants: Crop plants: x, y, row_id, row_next_m.
         rows: Crop rows.
         gaps: Gaps in them.
         boundary: The field.
     """
 
-    plants: gpd.GeoDataFrame
+    plants: pd.DataFrame
     rows: gpd.GeoDataFrame
     gaps: gpd.GeoDataFrame
     boundary: shapely.Geometry
 
 
 def row_lines(
-    rows: gpd.GeoDataFrame, plants: gpd.GeoDataFrame, spacing: Mapping[int, float], theoretical_m: float | None
+    rows: gpd.GeoDataFrame, plants: pd.DataFrame, spacing: Mapping[int, float], theoretical_m: float | None
 ) -> Iterable[dict[str, Any]]:
     """One line a row; plants per square metre are its plants over its length times the distance between rows.
 
@@ -90,7 +91,7 @@ def plot_lines(
     Raises:
         InputError: If the file cannot be read or holds no polygons.
     """
-    names, shapes = _plots(file, stand.plants.crs)
+    names, shapes = _plots(file, stand.rows.crs)
     tree = shapely.STRtree(shapely.points(stand.plants.x.to_numpy(), stand.plants.y.to_numpy()))
     plot, plant = tree.query(shapes, predicate="contains")
     counts = np.bincount(plot, minlength=len(shapes))

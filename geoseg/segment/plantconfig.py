@@ -28,7 +28,8 @@ class PlantConfig:
         method: How vegetation is grouped into plants: offsets (the network points to each plant's centre), watershed
             (regions are cut where they are narrow), components (connected regions as they are), or auto: offsets where
             the model gives them, else watershed.
-        min_plant_m2: Smallest plant, square metres.
+        min_plant_m2: Smallest crop plant, square metres.
+        min_weed_m2: Smallest weed plant, square metres; None: as min_plant_m2.
         min_patch_m2: Smallest weed region that is a patch, square metres. 0 keeps the last pixel: a weed that is left
             out here is not reported, and the prescription counts pixels anyway.
         max_plant_m: Largest extent of a plant, for offsets; what reaches farther from its centre than half of it is
@@ -44,6 +45,7 @@ class PlantConfig:
 
     method: Literal["auto", "offsets", "watershed", "components"] = "auto"
     min_plant_m2: float = 0.0002
+    min_weed_m2: float | None = None
     min_patch_m2: float = 0.0
     max_plant_m: float = 1.0
     scatter_m: float = 0.03
@@ -58,9 +60,9 @@ class PlantConfig:
         Raises:
             ConfigError: If one is negative, no number or out of its range.
         """
-        for name in ("min_plant_m2", "min_patch_m2"):
+        for name in ("min_plant_m2", "min_weed_m2", "min_patch_m2"):
             value = getattr(self, name)
-            if not (value >= 0 and math.isfinite(value)):
+            if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise ConfigError(f"plants.{name} is {value}; expected square metres, 0 or more")
         limits = {
             "max_plant_m": (0.01, 100, "metres, 0.01 to 100"),
@@ -72,6 +74,11 @@ class PlantConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"plants.{name} is {value}; expected {expected}")
+
+    @property
+    def least_weed_m2(self) -> float:
+        """Smallest weed plant, square metres."""
+        return self.min_plant_m2 if self.min_weed_m2 is None else self.min_weed_m2
 
     def voting(self, gsd_m: float) -> Voting:
         """How votes are counted on a grid with pixels of twice `gsd_m`."""

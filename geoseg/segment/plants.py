@@ -113,14 +113,14 @@ def collect(rasters: Rasters, config: PlantConfig, sink: Sink, *, block_px: int 
         InputError: If a raster cannot be used, or its CRS is in degrees.
     """
     grid = pixel_grid(rasters.classes)
-    smallest = config.min_plant_m2 / grid.pixel_m2
-    crops, weeds, patches = _Tally(smallest), _Tally(smallest), _Tally(config.min_patch_m2 / grid.pixel_m2)
+    smallest = (config.min_plant_m2, config.least_weed_m2, config.min_patch_m2)
+    crops, weeds, patches = (_Tally(area_m2 / grid.pixel_m2) for area_m2 in smallest)
     counts = GroupStats()
     for batch in plants_of(rasters, config, counts, block_px=block_px):
         crop, weed = crops.sift(batch.select(batch.is_crop)), weeds.sift(batch.select(~batch.is_crop))
         _send_points(sink, "plants", crop, grid)
         _send_points(sink, "weed_plants", weed, grid)
-        _send_outlines(sink, batch.select(batch.area_px >= smallest * (1 - 1e-9)), grid)
+        _send_outlines(sink, batch.select(np.isin(batch.id, np.append(crop.id, weed.id))), grid)
     for patch in batches(rasters.classes, codes=(WEED,), block_px=block_px or 2048, confidence=rasters.confidence):
         _send_patches(sink, patches.sift(patch), grid)
     found = crops.stats(grid.pixel_m2)

@@ -29,6 +29,8 @@ _SCATTER = 0.1
 """Usual distance of plants from their row, in spacings; weighs the prior of the curvature."""
 _MAX_STEP = 0.22
 """Largest mismatch of two patches' phases, in spacings, at which rows are joined."""
+_AT_ONCE = 200_000
+"""Plants that are fitted together."""
 _MAX_TURN = math.radians(60)
 """Rows that turn by more than this from where a part began start another part, so that they keep an order along."""
 
@@ -116,17 +118,31 @@ def fit_phase(x: Floats, y: Floats, weight: Floats, lattice: Lattice, peaks: lis
     total = np.maximum(np.bincount(lattice.of, weight, number), 1e-300)
     middle = [np.bincount(lattice.of, weight * values, number) / total for values in (x, y)]
     found = np.array([peak is not None for peak in peaks], bool)
-    empty = np.full((number, 2), np.nan)
-    field = PhaseField(middle[0], middle[1], heading, terms, empty, np.zeros(number), np.full(number, -1))
-    used = found[lattice.of]
-    patch, x, y, weight = lattice.of[used], x[used], y[used], weight[used]
-    right, ahead = field._frame(patch, x, y)
-    _start(terms, patch, right, weight)
-    _refine(terms, patch, right, ahead, weight)
-    error, coherence = _quality(terms, patch, right, ahead, weight)
-    accepted = found & (coherence > 0.2)
-    field = PhaseField(middle[0], middle[1], heading, terms, error, coherence, field.part)
+    error = np.full((number, 2), np.nan)
+    field = PhaseField(middle[0], middle[1], heading, terms, error, np.zeros(number), np.full(number, -1))
+    usual = float(np.average(weight, weights=found[lattice.of])) if found.any() else 1.0
+    for some in _patches_at_once(lattice):
+        index = lattice.order[lattice.first[some.start] : lattice.first[some.stop]]
+        index = index[found[lattice.of[index]]]
+        patch = lattice.of[index]
+        right, ahead = field._frame(patch, x[index], y[index])
+        part, here, weights = terms[some], patch - some.start, weight[index]
+        _start(part, here, right, weights)
+        _refine(part, here, right, ahead, weights)
+        error[some], field.coherence[some] = _quality(part, here, right, ahead, weights)
+        error[some] *= math.sqrt(usual)
+    accepted = found & (field.coherence > 0.2)
     return _join(field, lattice, accepted)
+
+
+def _patches_at_once(lattice: Lattice) -> Iterator[slice]:
+    """Patches that together hold about `_AT_ONCE` plants: every patch is fitted by itself, and memory stays bounded."""
+    first, number = 0, len(lattice.counts)
+    while first < number:
+        past = int(np.searchsorted(lattice.first, lattice.first[first] + _AT_ONCE, side="right")) - 1
+        past = max(past, first + 1)
+        yield slice(first, past)
+        first = past
 
 
 def _start(terms: Floats, patch: NDArray[np.int64], right: Floats, weight: Floats) -> None:
@@ -180,7 +196,7 @@ def _quality(
     matrix, _ = _normal(patch, design, near, residual, number)
     matrix[:, range(4), range(4)] += np.maximum(matrix[:, range(4), range(4)], 1e-12) * 1e-9
     variance = np.bincount(patch, near * residual**2, number) / np.maximum(matrix[:, 0, 0], 1e-9)
-    spread = np.linalg.inv(matrix)[:, (1, 2), (1, 2)] * variance[:, None] * weight.mean()
+    spread = np.linalg.inv(matrix)[:, (1, 2), (1, 2)] * variance[:, None]
     spacing = 1 / np.maximum(np.abs(terms[:, 1]), 1e-9)
     error = np.sqrt(np.maximum(spread, 0))
     return np.stack([error[:, 1] * spacing, error[:, 0] * spacing**2], axis=1), coherence

@@ -79,8 +79,11 @@ def read_rect(raster: DatasetReader, rect: Rect, bands: int | list[int] = 1) -> 
     from rasterio.errors import RasterioIOError
     from rasterio.windows import Window
 
+    from geoseg.ortho.source import environment
+
     (height, width), origin = rect.shape, (rect.col0, rect.row0)
     try:
-        return raster.read(bands, window=Window(*origin, width, height))  # type: ignore[no-any-return]
+        with environment():
+            return raster.read(bands, window=Window(*origin, width, height))  # type: ignore[no-any-return]
     except RasterioIOError as error:
         raise InputError(f"{raster.name} cannot be read at row {rect.row0}, column {rect.col0}: {error}") from error

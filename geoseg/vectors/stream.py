@@ -260,16 +260,23 @@ def rows_of_runs(
         for col in range(0, width, block_px):
             block = Rect(strip.row0, col, strip.row1, min(col + block_px, width))
             parts.append(place_runs(find(block), block.shape[1], (block.row0, block.col0), width))
-        runs = join_runs(parts, width)
-        run_row = runs.start // width
-        first = 0
-        while runs.start.size - first > STRIP_RUNS:
-            past = int(np.searchsorted(run_row, run_row[first + STRIP_RUNS], side="left"))
-            if past <= first:
-                past = int(np.searchsorted(run_row, run_row[first], side="right"))
-            yield int(run_row[past - 1]), take(runs, slice(first, past))
-            first = past
-        yield strip.row1 - 1, take(runs, slice(first, None))
+        yield from _few_rows(parts, strip, width)
+
+
+def _few_rows(parts: list[Runs], strip: Rect, width: int) -> Iterator[tuple[int, Runs]]:
+    """The runs of the blocks of a strip, joined as many rows at a time as hold about `STRIP_RUNS`."""
+    number = np.zeros(strip.shape[0], np.int64)
+    for part in parts:
+        number += np.bincount(part.start // width - strip.row0, minlength=number.size)
+    total = np.append(0, number.cumsum())
+    first = 0
+    while first < number.size:
+        past = int(np.searchsorted(total, total[first] + STRIP_RUNS, side="right")) - 1
+        past = max(past, first + 1)
+        limits = (strip.row0 + first) * width, (strip.row0 + past) * width
+        some = [take(part, slice(*np.searchsorted(part.start, limits))) for part in parts]
+        yield strip.row0 + past - 1, join_runs(some, width)
+        first = past
 
 
 def _batch(released: Released, transform: Affine) -> ComponentBatch:
