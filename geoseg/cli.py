@@ -57,6 +57,13 @@ class _Group(click.Group):
             context.exit(2 if isinstance(error, InputError) else 1)
         except BrokenPipeError:
             context.exit(1)
+        except PermissionError as error:
+            if context.params.get("debug"):
+                raise
+            file = error.filename2 or error.filename or "a file"
+            remedy = "close it in QGIS and other programs, or make it writable, and run the same command again"
+            click.echo(f"geoseg: {file} cannot be written: {error.strerror}; {remedy}", err=True)
+            context.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

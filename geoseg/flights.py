@@ -14,6 +14,7 @@ from geoseg.config import Config
 from geoseg.errors import GeosegError, InputError
 from geoseg.models.card import Segmenter
 from geoseg.rundir import write_json
+from geoseg.segment.durable import usable_name
 
 __all__ = ["FLIGHTS", "Flight", "flight_lines", "folder_names", "run_flights"]
 
@@ -116,13 +117,14 @@ def folder_names(orthos: Sequence[str]) -> Iterator[str]:
         >>> list(folder_names(["a/ortho.tif", "b/ortho.tif", "c.tif", "c.tif"]))
         ['a_ortho', 'b_ortho', 'c', 'c_2']
     """
-    paths = [Path(ortho).with_suffix("").parts for ortho in orthos]
-    paths = [tuple(part for part in parts if part not in ("/", "..", ".")) or ("flight",) for parts in paths]
+    plain = [Path(ortho).with_suffix("") for ortho in orthos]
+    split = [path.parts[1:] if path.anchor else path.parts for path in plain]
+    paths = [tuple(part for part in parts if part not in ("..", ".")) or ("flight",) for parts in split]
     taken: dict[str, int] = {}
     for parts in paths:
         depth = 1
         while depth < len(parts) and any(other != parts and other[-depth:] == parts[-depth:] for other in paths):
             depth += 1
-        name = "_".join(parts[-depth:])
+        name = usable_name("_".join(parts[-depth:]))
         taken[name.casefold()] = taken.get(name.casefold(), 0) + 1
         yield name if taken[name.casefold()] == 1 else f"{name}_{taken[name.casefold()]}"

@@ -10,9 +10,10 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["cores", "cpu_flags", "cpu_name", "cpu_quota", "free_memory_mb", "memory_mb"]
+__all__ = ["cores", "cpu_flags", "cpu_name", "cpu_quota", "forget_peak", "free_memory_mb", "memory_mb", "peak_mb"]
 
 _CGROUP, _PROC = Path("/sys/fs/cgroup"), Path("/proc")
 _WINDOWS_FEATURES = {"avx2": 40, "avx512f": 41}  # numbers of IsProcessorFeaturePresent
@@ -71,6 +72,18 @@ def free_memory_mb() -> float | None:
     if (machine := _machine_memory()[1]) is not None:
         found.append(machine)
     return max(0.0, min(found)) if found else None
+
+
+def forget_peak() -> None:
+    """Have the kernel count the peak of this process's memory from now on, where it can."""
+    with suppress(OSError):
+        (_PROC / "self" / "clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_mb() -> int | None:
+    """Most memory in MiB that this process had at once since `forget_peak`; None where the system does not tell."""
+    lines = _text(_PROC / "self" / "status").splitlines()
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _machine_memory() -> tuple[float | None, float | None]:

@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from geoseg.errors import BusyError, InputError
+from geoseg.host import forget_peak, peak_mb
 from geoseg.progress import emit, span
 from geoseg.segment.blocks import fingerprint
 from geoseg.segment.durable import full_disk, remove_folder, replace_file
@@ -57,21 +58,6 @@ class Stage:
     done: bool
     facts: dict[str, Any] = field(default_factory=dict)
     outputs: list[Path] = field(default_factory=list)
-
-
-def _forget_peak() -> None:
-    """Have the kernel count the peak of this process's memory from now on, where it can."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_mb() -> int | None:
-    """Most memory in MiB that this process had at once since `_forget_peak`; None where the system does not tell."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    return next((int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM:")), None)
 
 
 class RunDirectory:
@@ -144,7 +130,7 @@ class RunDirectory:
         stage = Stage(False)
         self.worked.append(name)
         started = time.perf_counter()
-        _forget_peak()
+        forget_peak()
         emit("stage_started", stage=name, run=str(self.path))
         with full_disk(self.path), span(name, stage=True):
             yield stage
@@ -155,7 +141,7 @@ class RunDirectory:
             "key": key,
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - started, 3),
-            "peak_mb": _peak_mb(),
+            "peak_mb": peak_mb(),
             "facts": stage.facts,
             "outputs": sizes,
         }

@@ -13,6 +13,7 @@ from geoseg.errors import PrescriptionError
 from geoseg.export.planned import Planned
 from geoseg.export.profiles import LIMITS, Profile
 from geoseg.export.readback import Readback
+from geoseg.segment.durable import usable_name
 
 __all__ = ["check_limits", "excess", "refuse_name"]
 
@@ -24,13 +25,15 @@ def refuse_name(profile: Profile, name: str) -> None:
     """Refuse a base name that the terminal might not read; it cannot be shortened without a person's choice.
 
     Raises:
-        PrescriptionError: If it is too long, or holds other characters than ASCII capitals, digits and _.
+        PrescriptionError: If it is too long, holds other characters than ASCII capitals, digits and _, or is reserved.
     """
     most = profile.limit("name_chars") or 8
     if not (_fit_for_all(name) and len(name) <= most):
         raise PrescriptionError(
             f"the file name {name!r} does not suit {profile.title}; expected at most {most} ASCII capitals, digits or _"
         )
+    if usable_name(name) != name:
+        raise PrescriptionError(f"{name!r} is the name of a device on Windows, not of a file; choose another --name")
 
 
 def excess(plan: Planned, profile: Profile, size: int | None = None) -> str | None:

@@ -21,6 +21,7 @@ import openvino
 import torch
 from torch import Tensor, nn
 
+from geoseg import host
 from geoseg.models.card import ModelCard
 from geoseg.models.reduce import reduce_output, scores_of
 
@@ -122,6 +123,6 @@ class _Whole(nn.Module):
 
 def _threads() -> int:
     """Processors that this process may use, or fewer where OMP_NUM_THREADS says so: a container's limit is no mask."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = host.cores()
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return min(count, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else count

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from odc.geo.geobox import GeoBox
 from shapely import MultiPolygon, Polygon
 
+from geoseg import host
 from geoseg.errors import ConfigError, GeosegError, RunError
 from geoseg.models.card import Segmenter
 from geoseg.ortho import Ortho
@@ -127,7 +127,7 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
         with client:
             yield client
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = host.cores()
     count = min(config.workers or 1, cores)
     options = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     threads = {"OMP_NUM_THREADS": str(max(1, cores // count))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from geoseg.errors import RunError
 
-__all__ = ["full_disk", "remove_folder", "replace_file"]
+__all__ = ["full_disk", "remove_folder", "replace_file", "usable_name"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -21,7 +22,38 @@ def replace_file(temporary: Path, destination: Path) -> None:
     """Put a finished temporary file in the place of `destination`, durably and in one step."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
-    os.replace(temporary, destination)
+    with _held_open(destination):
+        os.replace(temporary, destination)
+
+
+@contextmanager
+def _held_open(path: Path) -> Iterator[None]:
+    """Say it when the system refuses because a file is open elsewhere, as Windows does.
+
+    Raises:
+        RunError: Naming the file.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise RunError(
+            f"{path} cannot be replaced: {error.strerror}; close it in QGIS and other programs, or make it writable, "
+            "and run the same command again"
+        ) from error
+
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(?=\.|$)")
+
+
+def usable_name(name: str) -> str:
+    """A name for a file or folder that every system takes, also when the folder is copied to another one.
+
+    >>> usable_name("field: 7?"), usable_name("aux.tif")
+    ('field_ 7_', 'aux_.tif')
+    """
+    plain = _FORBIDDEN.sub("_", name).rstrip(". ")
+    return _DEVICES.sub(r"\1_", plain, count=1) if _DEVICES.match(plain) else plain or "_"
 
 
 def remove_folder(folder: Path) -> None:
@@ -29,7 +61,8 @@ def remove_folder(folder: Path) -> None:
     if not folder.exists():
         return
     grave = folder.with_name(f".{folder.name}.tmp{uuid.uuid4().hex[:8]}")
-    os.replace(folder, grave)
+    with _held_open(folder):
+        os.replace(folder, grave)
     shutil.rmtree(grave, ignore_errors=True)
 
 

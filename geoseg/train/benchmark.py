@@ -7,7 +7,6 @@ import io
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from geoseg import host
 from geoseg.errors import ConfigError, ModelError, RunError
 from geoseg.models.card import ModelCard, read_card
 from geoseg.windows import overlap_factor
@@ -110,7 +110,7 @@ def measure(name: str, backend: str, side_px: int, rounds: int = _ROUNDS) -> dic
     used = str(getattr(segmenter, "backend", "custom"))
     gpu = "cuda" in used
     memory = torch.cuda.max_memory_allocated() / 1e6 if gpu else _peak_mb()
-    device = torch.cuda.get_device_name() if gpu else f"{_processor()}, {_threads()} threads"
+    device = torch.cuda.get_device_name() if gpu else f"{host.cpu_name()}, {_threads()} threads"
     return {"backend": used, "device": device, "mpx_s": side**2 / 1e6 / float(np.median(times)), "memory_mb": memory}
 
 
@@ -172,7 +172,7 @@ def _row(name: str, card: ModelCard, found: dict[str, Any], on: str | None) -> R
 
 def _measured(name: str, backend: str, side_px: int) -> dict[str, Any]:
     words = [sys.executable, "-m", "geoseg.train.benchmark", name, backend, str(side_px)]
-    child = subprocess.run(words, capture_output=True, text=True, check=False)
+    child = subprocess.run(words, capture_output=True, encoding="utf-8", check=False)
     try:
         found: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
     except (IndexError, ValueError):
@@ -215,18 +215,8 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
-
-
 def _threads() -> int:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    count, wanted = host.cores(), os.environ.get("OMP_NUM_THREADS", "")
     return min(count, int(wanted)) if wanted.isdigit() and int(wanted) else count
 
 
