@@ -55,7 +55,7 @@ def chart_geometry(chart: Mapping[str, Any]) -> dict[str, Any]:
             | (_bars(one, nth, chart, x, y, pitch) if bars else _points(one, x, y))
             for nth, one in enumerate(chart["series"])
         ],
-        "mark": mark and (x(min(mark["at"], count)), mark["label"]),
+        "mark": mark and (x(min(mark["at"], count if bars else count - 1)), mark["label"]),
     }
 
 
