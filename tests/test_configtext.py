@@ -19,7 +19,7 @@ from geoseg.cli import main
 from geoseg.config import Config, load_as, load_config, load_yaml, to_dict
 from geoseg.configkeys import keys_of, nearest, sections_of
 from geoseg.configtext import KINDS, check_config, config_kind, kind_of_file, schema_for, yaml_lines
-from geoseg.errors import ConfigError, InputError, ModelError, PrescriptionError
+from geoseg.errors import ConfigError, InputError, ModelError, OrthoError, PrescriptionError
 from geoseg.stages.ahead import look_ahead
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,9 +153,21 @@ def test_names_are_looked_up_before_a_run_begins(tmp_path: Path, override: str, 
     config = load_config(None, [override])
     with pytest.raises(error, match=message):
         look_ahead(config)
-    with pytest.raises(error, match=message):  # before the ortho is even opened
-        job.run(tmp_path / "no.tif", tmp_path / "run", config=config)
+    with pytest.raises(error, match=message):  # before what is given as ortho is opened
+        job.run(ROOT / "README.md", tmp_path / "run", config=config)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_is_not_there_is_said_at_once_with_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "ortho_7.tif").touch()
+    for given, message in (
+        (tmp_path / "orto_7.tif", r"there is no file .*orto_7\.tif; did you mean ortho_7\.tif\?"),
+        (tmp_path / "no" / "x.tif", r"nor a folder .*no; check the path"),
+        (tmp_path / "field.gpkg", r"field\.gpkg; check the path"),
+    ):
+        with pytest.raises(OrthoError, match=message):
+            look_ahead(Config(), given)
+    look_ahead(Config(), tmp_path / "ortho_7.tif", None, "s3://bucket/x.tif", "/vsicurl/https://x.tif", "GPKG:x.gpkg:t")
 
 
 def test_what_only_gdal_can_find_is_left_to_it() -> None:

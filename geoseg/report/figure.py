@@ -7,8 +7,10 @@ nothing depends on a display or on state that other code left in pyplot.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from matplotlib.textpath import TextPath
 
 from geoseg.cartography import nice_length, rate_colors
 
-__all__ = ["Key", "Panel", "compose", "draw_polygons", "nice_length", "panel_size", "rate_colors"]
+__all__ = ["Key", "Panel", "compose", "draw_polygons", "nice_length", "panel_size", "rate_colors", "save_png"]
 
 DPI = 100
 INK, OUTLINE = "#222222", "#444444"
@@ -193,3 +195,10 @@ def _legend(strip: Axes, keys: Sequence[Key], left: float) -> None:
         strip.add_patch(Rectangle((x, 24), SWATCH_PX, 20, fill=False, edgecolor=OUTLINE, linewidth=0.8))
         strip.text(x + SWATCH_PX + 9, 34, key.label, ha="left", va="center", fontsize=LABEL_PT, color=INK)
         x += _key_width(key)
+
+
+def save_png(figure: Figure, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a figure; letters that the font lacks become boxes, which is nothing to warn about: they are in names."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(path, format="png", metadata={**(metadata or {}), "Software": None})

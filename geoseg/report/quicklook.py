@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterioWindow
 from shapely import MultiPolygon, Polygon
 
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
-from geoseg.report.figure import OUTLINE, Key, Panel, compose, draw_polygons, panel_size, rate_colors
+from geoseg.report.figure import OUTLINE, Key, Panel, compose, draw_polygons, panel_size, rate_colors, save_png
 from geoseg.windows import Rect
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def quicklook(
     draft = out_png.with_name(f".{out_png.name}.tmp{os.getpid()}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks
-        figure.savefig(draft, format="png", metadata={"Title": title, "Software": None})
+        save_png(figure, draft, {"Title": title})
     os.replace(draft, out_png)
     return out_png
 

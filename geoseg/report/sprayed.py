@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
-from geoseg.report.figure import INK, OUTLINE, Key, Panel, compose, draw_polygons
+from geoseg.report.figure import INK, OUTLINE, Key, Panel, compose, draw_polygons, save_png
 
 if TYPE_CHECKING:
     from geoseg.spray.curves import Simulation
@@ -208,5 +208,5 @@ def _percent(part: float, whole: float) -> str:
 
 def _save(figure: Figure, out_png: Path) -> None:
     draft = out_png.with_name(f".{out_png.name}.tmp{os.getpid()}")
-    figure.savefig(draft, format="png", metadata={"Software": None})
+    save_png(figure, draft)
     os.replace(draft, out_png)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from geoseg.config import Config
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, OrthoError
 
 __all__ = ["look_ahead"]
 
 
-def look_ahead(config: Config, *, model: bool = True) -> None:
+def look_ahead(config: Config, *files: str | Path | None, model: bool = True) -> None:
     """See whether the model, the machine, the terminals and the files of a configuration are there.
 
     Args:
         config: The configuration.
-        model: False where its model is not used.
+        files: The ortho and the boundary.
+        model: False where the configuration's model is not used.
 
     Raises:
         InputError: Naming the first that is not.
@@ -24,6 +26,9 @@ def look_ahead(config: Config, *, model: bool = True) -> None:
     from geoseg.models.card import read_card
     from geoseg.spray.machine import read_machine
 
+    for given in files:
+        if given is not None and not _elsewhere(str(given)) and not Path(given).exists():
+            raise OrthoError(f"there is no file {given}{_like(Path(given))}")
     if model:
         read_card(config.model)
     for profile in config.profiles:
@@ -38,4 +43,12 @@ def look_ahead(config: Config, *, model: bool = True) -> None:
 
 def _elsewhere(file: str) -> bool:
     """Whether only GDAL can tell if it is there."""
-    return "://" in file or file.startswith("/vsi")
+    return ":" in file[2:] or file.startswith("/vsi")  # s3://bucket/x.tif, GPKG:x.gpkg:layer; a drive letter is none
+
+
+def _like(path: Path) -> str:
+    """What there is instead, or where there is nothing."""
+    if not path.parent.is_dir():
+        return f", nor a folder {path.parent}; check the path"
+    meant = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir()], n=2)
+    return f"; did you mean {' or '.join(meant)}?" if meant else "; check the path"
