@@ -279,6 +279,15 @@ def test_lines_that_only_look_like_events_are_text() -> None:
     assert heard.percent == []
 
 
+def test_the_message_of_an_error_is_left_to_whoever_raises_it() -> None:
+    heard = Heard()
+    for line in ("geoseg: flight 1 of 2: a.tif", "more", "geoseg: a.tif cannot be opened"):
+        heard.listener.line("stderr", line)
+    assert heard.info == ["geoseg: flight 1 of 2: a.tif", "more"]
+    heard.listener.flush()
+    assert heard.info[-1] == "geoseg: a.tif cannot be opened"
+
+
 def test_stdout_is_shown_only_where_it_is_for_people() -> None:
     for show in (True, False):
         heard = Heard(show_stdout=show)

@@ -140,7 +140,7 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
                 self.addOutput(QgsProcessingOutputFile(name, results.RUN_FILES[name][1]))
             else:
                 self.addOutput(QgsProcessingOutputNumber(name, results.FIGURES[name][0]))
-        self.addParameter(QgsProcessingParameterBoolean(LOAD, "Open the results in the project", defaultValue=True))
+        self.addParameter(QgsProcessingParameterBoolean(LOAD, "Open the results in the project", True, optional=True))
 
     def call(
         self, words: Sequence[str], feedback: QgsProcessingFeedback, shares: str = "", *, show_stdout: bool = True
@@ -171,6 +171,7 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
             raise PluginError("stopped; what was finished is kept, and the same algorithm goes on from there")
         if outcome.code:
             raise PluginError(failure(outcome))
+        listener.flush()
         return outcome
 
     def vector_file(

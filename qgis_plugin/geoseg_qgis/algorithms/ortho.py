@@ -46,7 +46,7 @@ class OrthoAlgorithm(GeosegAlgorithm):
             QgsProcessingParameterNumber.Type.Double, optional=True, minValue=0.0,
         )))  # fmt: skip
         self.addParameter(advanced(QgsProcessingParameterBoolean(
-            "FORCE", "Go on although the resolution does not fit the model", defaultValue=False,
+            "FORCE", "Go on although the resolution does not fit the model", defaultValue=False, optional=True,
         )))  # fmt: skip
 
     def ortho_file(self, parameters: Mapping[str, Any], context: QgsProcessingContext) -> str:

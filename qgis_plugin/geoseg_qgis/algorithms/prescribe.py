@@ -54,7 +54,7 @@ class PrescribeAlgorithm(GeosegAlgorithm):
         for name, title, highest in (
             ("RATE", "Full rate, litres per hectare", 10_000.0),
             ("SECTION", "Width of a section or nozzle, metres", 100.0),
-            ("HEADING", "Driving direction, degrees clockwise from north (empty: along the rows)", 360.0),
+            ("HEADING", "Driving direction, degrees from north (empty: the rows)", 360.0),
         ):
             self.addParameter(
                 QgsProcessingParameterNumber(name, title, double, optional=True, minValue=0.0, maxValue=highest)
@@ -71,6 +71,10 @@ class PrescribeAlgorithm(GeosegAlgorithm):
         self.addOutput(QgsProcessingOutputFolder("OUTPUT", "Run directory"))
         self.addOutput(QgsProcessingOutputFolder("FILES", "Folder of the files for terminals"))
         self.add_results(OUTPUTS)
+
+    def shortHelpString(self) -> str:  # noqa: N802
+        """The text beside the form, with the sprayers."""
+        return f"{self.HELP}\n\n" + "\n".join(f"{name}: {title}" for name, title in machines().items())
 
     def work(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback

@@ -11,6 +11,7 @@ from qgis.core import (
     QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
     QgsProcessingParameterFolderDestination,
+    QgsProcessingUtils,
 )
 
 from geoseg_qgis.algorithms.base import advanced, say_project
@@ -41,7 +42,7 @@ class SegmentAlgorithm(OrthoAlgorithm):
         self.add_common(model=True)
         self.add_reading()
         self.addParameter(advanced(QgsProcessingParameterBoolean(
-            "FRESH", "Discard what a former run left in the run directory", defaultValue=False,
+            "FRESH", "Discard what a former run left in the run directory", defaultValue=False, optional=True,
         )))  # fmt: skip
         self.addParameter(QgsProcessingParameterFolderDestination("OUTPUT", "Run directory"))
         self.add_results(self.OUTPUTS)
@@ -58,6 +59,8 @@ class SegmentAlgorithm(OrthoAlgorithm):
     ) -> dict[str, Any]:
         """Run it."""
         run = Path(self.parameterAsString(parameters, "OUTPUT", context))
+        if Path(QgsProcessingUtils.tempFolder()) in run.parents:
+            feedback.pushWarning(f"{run} is a temporary folder, gone when QGIS closes; choose another to keep the run")
         adapt = "ADAPT" in parameters and self.parameterAsBool(parameters, "ADAPT", context)
         words = commands.run(
             self.COMMAND, self.ortho_choice(parameters, context, run / INPUTS), str(run), adapt=adapt,
@@ -93,7 +96,7 @@ class RunAlgorithm(SegmentAlgorithm):
             allowMultiple=True, optional=True, usesStaticStrings=True,
         ))  # fmt: skip
         self.addParameter(advanced(QgsProcessingParameterBoolean(
-            "ADAPT", "First teach the model this field, from its crop rows", defaultValue=False,
+            "ADAPT", "First teach the model this field, from its crop rows", defaultValue=False, optional=True,
         )))  # fmt: skip
 
     def more(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:

@@ -21,7 +21,7 @@ SHARES: Mapping[str, Mapping[str, float]] = {
         "adapt": 40, "segment": 44, "vectorize": 4, "panoptic": 2, "rows": 2, "prescribe": 4, "picture": 2, "qgis": 1,
         "report": 1,
     },
-    "segment": {"segment": 100},
+    "segment": {"segment": 97, "qgis": 1, "report": 2},
     "prescribe": {"vectorize": 30, "rows": 10, "prescribe": 35, "picture": 15, "qgis": 5, "report": 5},
     "labels": {"model": 70, "labels": 30},
     "labels without model": {"labels": 100},
@@ -59,6 +59,8 @@ class Listener:
         shares: Stage to percent, of `SHARES`.
         show_stdout: Whether the lines on stdout are for people.
         finished: The event at the end of a run, when it has come.
+
+    A line that may be the message of an error is held back until more follows, so that the log shows it once.
     """
 
     report: Report
@@ -66,9 +68,12 @@ class Listener:
     show_stdout: bool = True
     finished: dict[str, Any] | None = None
     _after_warning: bool = field(default=False, repr=False)
+    _held: str = field(default="", repr=False)
 
     def line(self, stream: str, line: str) -> None:
         """Take a line of ``stdout`` or ``stderr``."""
+        if line.strip():
+            self.flush()
         if stream == "stdout":
             if self.show_stdout:
                 self.report.info(line)
@@ -82,9 +87,17 @@ class Listener:
             self.report.warning(warning[2])
         elif self._after_warning and line.startswith("  "):
             pass  # the line of code that Python shows below a warning
+        elif line.startswith(_TELLERS):
+            self._held = line
         elif line.strip():
             self.report.info(line)
         self._after_warning = warning is not None
+
+    def flush(self) -> None:
+        """Show the line that was held back; to be called when the child has ended well."""
+        if self._held:
+            self.report.info(self._held)
+        self._held = ""
 
     def _event(self, event: Mapping[str, Any]) -> None:
         name, stage = event["event"], str(event.get("stage", ""))
