@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geoseg.config import Config, load_config
     from geoseg.errors import GeosegError, GeosegWarning
-    from geoseg.job import run
+    from geoseg.job import check, prescribe, run, vectorize
     from geoseg.legend import LEGEND
     from geoseg.models import load as load_model
     from geoseg.models.card import ModelCard, Segmenter
@@ -43,10 +43,13 @@ __all__ = [
     "Run",
     "Segmenter",
     "__version__",
+    "check",
     "load_config",
     "load_model",
     "open_run",
+    "prescribe",
     "run",
+    "vectorize",
 ]
 
 _LAZY = {
@@ -59,10 +62,13 @@ _LAZY = {
     "OrthoConfig": "geoseg.ortho",
     "Run": "geoseg.results",
     "Segmenter": "geoseg.models.card",
+    "check": "geoseg.job",
     "load_config": "geoseg.config",
     "load_model": "geoseg.models:load",
     "open_run": "geoseg.results",
+    "prescribe": "geoseg.job",
     "run": "geoseg.job",
+    "vectorize": "geoseg.job",
 }
 """Public name -> module that holds it, with its name there if that differs."""
 

@@ -61,12 +61,16 @@ class Config:
     profiles: tuple[str, ...] = ("generic",)
 
 
-def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of a YAML file with ``section.key=value`` overrides on top.
+Overrides = Sequence[str] | Mapping[str, Any]
+"""``["spray.buffer_m=1"]``, whose values are read as YAML, or ``{"spray.buffer_m": 1}``."""
+
+
+def load_config(path: str | Path | None = None, overrides: Overrides = ()) -> Config:
+    """The configuration of a YAML file with single keys on top.
 
     Args:
         path: YAML file; None starts from the defaults.
-        overrides: Strings such as ``spray.buffer_m=1``; the value is read as YAML.
+        overrides: Strings such as ``spray.buffer_m=1``, or a mapping such as ``{"spray.buffer_m": 1}``.
 
     Raises:
         ConfigError: If something is unreadable, unknown or does not fit; the message names the key.
@@ -74,7 +78,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     return load_as(Config, path, overrides)
 
 
-def load_as(kind: type[_T], path: Path | None, overrides: Sequence[str] = ()) -> _T:
+def load_as(kind: type[_T], path: str | Path | None, overrides: Overrides = ()) -> _T:
     """Any parameter class from a YAML file with overrides on top.
 
     Args:
@@ -85,14 +89,13 @@ def load_as(kind: type[_T], path: Path | None, overrides: Sequence[str] = ()) ->
     Raises:
         ConfigError: If something is unreadable, unknown or does not fit; the message names the key.
     """
-    document = load_yaml(path) if path is not None else {}
-    for override in overrides:
-        _override(document, override)
+    document = load_yaml(Path(path)) if path is not None else {}
+    _override_all(document, overrides)
     sources = [*([str(path)] if path is not None else []), *(["--set"] if overrides else [])]
     return build(kind, document, " and ".join(sources))
 
 
-def with_overrides(config: _T, overrides: Sequence[str]) -> _T:
+def with_overrides(config: _T, overrides: Overrides) -> _T:
     """The same configuration with ``section.key=value`` overrides on top.
 
     Raises:
@@ -101,8 +104,7 @@ def with_overrides(config: _T, overrides: Sequence[str]) -> _T:
     if not overrides:
         return config
     document = to_dict(config)
-    for override in overrides:
-        _override(document, override)
+    _override_all(document, overrides)
     return build(type(config), document, "--set")
 
 
@@ -192,20 +194,28 @@ def _parse(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader derives from SafeLoader
 
 
-def _override(document: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {override!r} is not of the form section.key=value")
-    *sections, last = key.strip().split(".")
+def _override_all(document: dict[str, Any], overrides: Overrides) -> None:
+    for override in overrides:
+        if isinstance(overrides, Mapping):
+            _set(document, override, overrides[override], f"{override}: {overrides[override]!r}")
+            continue
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {override!r} is not of the form section.key=value")
+        try:
+            _set(document, key.strip(), _parse(value), f"--set {override!r}")
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override!r}: the value is no YAML; put text with signs in quotes") from error
+
+
+def _set(document: dict[str, Any], key: str, value: Any, named: str) -> None:
+    *sections, last = key.split(".")
     place = document
     for section in sections:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
-            raise ConfigError(f"--set {override!r}: {section!r} is a value, not a section")
-    try:
-        place[last] = _parse(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is no YAML") from error
+            raise ConfigError(f"{named}: {section!r} is a value, not a section; `geoseg config show` lists the keys")
+    place[last] = value
 
 
 def _known_keys(kind: Any, location: tuple[int | str, ...]) -> str:

@@ -39,9 +39,9 @@ PRESCRIPTION, QUICKLOOK, SUMMARY = "prescription", "quicklook.png", "summary.jso
 REPORT, REPORT_DATA = "report.html", "report.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """The results of a run, opened from its directory.
+    """The results of a run, opened from its directory: print it, or show it in a notebook.
 
     Attributes:
         path: The run directory.
@@ -53,17 +53,48 @@ class Run:
 
     @property
     def classes(self) -> xr.DataArray:
-        """The class raster, lazily, (y, x) uint8 with its coordinates and CRS."""
-        import rioxarray
+        """The class raster, lazily, (y, x) uint8 with its coordinates and CRS: soil 0, crop 1, weed 2, nodata 255."""
+        from geoseg.legend import LEGEND
 
-        opened = rioxarray.open_rasterio(self.path / CLASSES, chunks={"x": 2048, "y": 2048})
-        return cast("xr.DataArray", opened).squeeze("band", drop=True)
+        codes = {entry.name: entry.code for entry in LEGEND.entries}
+        return self._raster(CLASSES).assign_attrs(
+            long_name="class", flag_values=list(codes.values()), flag_meanings=" ".join(codes)
+        )
+
+    @property
+    def confidence(self) -> xr.DataArray:
+        """The confidence of each pixel, lazily, (y, x) uint8 in percent, nodata 255."""
+        return self._raster(CONFIDENCE).assign_attrs(long_name="confidence", units="percent")
+
+    @property
+    def panoptic(self) -> xr.DataArray:
+        """The number of each pixel's plant, lazily; made where ``plants.panoptic`` is set, else by `geoseg plants`."""
+        return self._raster(PANOPTIC)
 
     def layer(self, name: str) -> gpd.GeoDataFrame:
-        """A layer of ``field.gpkg``: boundary, plants, plant_outlines, weeds, rows, gaps or prescription."""
+        """A layer of ``field.gpkg``: boundary, plants, plant_outlines, weeds, rows, gaps or prescription.
+
+        Raises:
+            InputError: If there is none of that name.
+        """
         import geopandas as gpd
 
+        if name not in self.layers:
+            raise InputError(f"{self.path / FIELD} has no layer {name!r}; it has {', '.join(self.layers) or 'none'}")
         return gpd.read_file(self.path / FIELD, layer=name)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers of ``field.gpkg``."""
+        import pyogrio
+
+        file = self.path / FIELD
+        return tuple(str(name) for name in pyogrio.list_layers(file)[:, 0]) if file.exists() else ()
+
+    @property
+    def boundary(self) -> gpd.GeoDataFrame:
+        """The field as a polygon."""
+        return self.layer("boundary")
 
     @property
     def plants(self) -> gpd.GeoDataFrame:
@@ -76,9 +107,43 @@ class Run:
         return self.layer("weeds")
 
     @property
+    def rows(self) -> gpd.GeoDataFrame:
+        """Crop rows as lines."""
+        return self.layer("rows")
+
+    @property
+    def gaps(self) -> gpd.GeoDataFrame:
+        """Gaps in the rows as lines."""
+        return self.layer("gaps")
+
+    @property
     def prescription(self) -> gpd.GeoDataFrame:
         """Zones with their rate in litres per hectare; they cover the whole field."""
         return self.layer("prescription")
+
+    def __str__(self) -> str:
+        """What `geoseg run` prints."""
+        from geoseg.report.text import summary_lines
+
+        return "\n".join(summary_lines(self.summary, self.path))
+
+    def __repr__(self) -> str:
+        """Which run it is, in one line."""
+        return f"<geoseg.Run {str(self.path)!r}, {self.summary.get('field_ha', 0):.4g} ha>"
+
+    def _repr_html_(self) -> str:
+        from geoseg.report.notebook import run_html
+
+        return run_html(self.path / QUICKLOOK, str(self))
+
+    def _raster(self, name: str) -> xr.DataArray:
+        import rioxarray
+
+        file = self.path / name
+        if not file.exists():
+            raise InputError(f"{self.path} has no {name}; `geoseg run` makes it, or `geoseg plants` for {PANOPTIC}")
+        opened = rioxarray.open_rasterio(file, chunks={"x": 2048, "y": 2048})
+        return cast("xr.DataArray", opened).squeeze("band", drop=True)
 
 
 def open_run(path: str | Path) -> Run:
@@ -89,5 +154,5 @@ def open_run(path: str | Path) -> Run:
     """
     file = Path(path) / SUMMARY
     if not file.is_file():
-        raise InputError(f"{path} is no run directory: it has no {SUMMARY}")
+        raise InputError(f"{path} is no run directory: it has no {SUMMARY}; give the folder that `geoseg run` made")
     return Run(Path(path), json.loads(file.read_text(encoding="utf-8")))
