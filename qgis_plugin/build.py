@@ -38,6 +38,7 @@ def build(out: Path) -> list[str]:
         if path.suffix in KINDS and "__pycache__" not in path.parts
     }
     files[f"{PLUGIN}/LICENSE"] = HERE.parent / "LICENSE"
+    out.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))

@@ -147,6 +147,20 @@ def layers(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def cancel(folder: Path) -> dict[str, Any]:
+    """A run that is stopped as soon as it tells of its progress."""
+
+    class Impatient(Log):
+        def setProgressText(self, text: str) -> None:  # noqa: N802 - QGIS's name
+            self.cancel()
+
+    context, log = QgsProcessingContext(), Impatient()
+    ortho = next((folder / "batch").glob("*.tif"))
+    given = {"ORTHO": str(ortho), "OUTPUT": str(folder / "cancelled"), "LOAD": False}
+    _, ok = QgsApplication.processingRegistry().createAlgorithmById("geoseg:run").run(given, context, log)
+    return {"ok": ok, "log": log.lines, "whole": (folder / "cancelled" / "summary.json").exists()}
+
+
 def dialogs(folder: Path) -> dict[str, Any]:
     """The set-up page and the form of `run`, as pictures."""
     from qgis.PyQt.QtCore import QEventLoop
@@ -204,7 +218,8 @@ def first_use(folder: Path) -> dict[str, Any]:
 
 
 JOBS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "make_model": make_model, "batch": batch, "layers": layers, "dialogs": dialogs, "first_use": first_use,
+    "make_model": make_model, "batch": batch, "layers": layers, "dialogs": dialogs, "cancel": cancel,
+    "first_use": first_use,
 }  # fmt: skip
 
 

@@ -206,7 +206,7 @@ def test_batch_layers_and_the_page_of_the_first_use(qgis: Qgis, tmp_path: Path, 
     (tmp_path / "batch").mkdir()
     for name in TILES:
         shutil.copy(ROOT / "tiles" / "images" / name, tmp_path / "batch")
-    found = qgis.session("batch,layers,dialogs", tmp_path)
+    found = qgis.session("batch,layers,cancel,dialogs", tmp_path)
     assert [one["ok"] for one in found["batch"].values()] == [True, True]
     classes = found["batch"][Path(TILES[0]).stem]["results"]["CLASSES"]
     with rasterio.open(classes) as ours, rasterio.open(by_command / "classes.tif") as theirs:
@@ -221,6 +221,9 @@ def test_batch_layers_and_the_page_of_the_first_use(qgis: Qgis, tmp_path: Path, 
         assert layer["valid"], name
     assert drawn["opened"]["Classes"]["renderer"] == "paletted"
     assert drawn["opened"]["Prescription"]["styled"]
+    assert not found["cancel"]["ok"]
+    assert "stopped; what was finished is kept" in found["cancel"]["log"]
+    assert not found["cancel"]["whole"]
     assert "is ready" in found["dialogs"]["status"]
     assert (tmp_path / "setup.png").stat().st_size > 5000
 
