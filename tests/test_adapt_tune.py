@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from geoseg.adapt.fieldrule import survey
 from geoseg.adapt.netgreen import choose_green
 from geoseg.adapt.pseudo import PseudoConfig
 from geoseg.adapt.segmenter import load_rule
-from geoseg.adapt.tune import TuneConfig, generalised_cross_entropy
+from geoseg.adapt.tune import TuneConfig, class_weights, generalised_cross_entropy
 from geoseg.cli import main
 from geoseg.cli_adapt import adapted
 from geoseg.config import Config, load_as
@@ -53,6 +54,18 @@ def test_with_all_robustness_it_is_mean_absolute_error():
     p = scores.softmax(dim=1).gather(1, labels.clamp(max=2)[:, None])[:, 0]
     expected = float((1 - p)[labels != 255].mean())
     assert float(generalised_cross_entropy(scores, labels, 1)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_balance_makes_the_rare_class_count():
+    """Against torch's own weights: with q = 0 and one image it is the weighted cross-entropy."""
+    scores, labels = example()
+    counts = np.array([900, 90, 10])
+    weights = class_weights([SimpleNamespace(pixels=counts)], 0.5)
+    assert weights.tolist() == pytest.approx([1, 10**0.5, 90**0.5])
+    assert class_weights([SimpleNamespace(pixels=counts)], 0).tolist() == [1, 1, 1]
+    one = scores[:1], labels[:1]
+    expected = float(F.cross_entropy(*one, weights, ignore_index=255))
+    assert float(generalised_cross_entropy(*one, 0, weights)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_label_that_cannot_be_explained_pulls_less():
@@ -148,6 +161,8 @@ def test_the_shipped_configuration_is_understood():
     assert config.tune.steps == 7
     with pytest.raises(ConfigError, match="robustness"):
         load_as(AdaptConfig, CONFIGS / "adapt.yaml", ["tune.robustness=2"])
+    with pytest.raises(ConfigError, match="balance"):
+        load_as(AdaptConfig, CONFIGS / "adapt.yaml", ["tune.balance=2"])
 
 
 def test_a_run_finds_what_was_taught_on_the_way(base, tmp_path: Path, monkeypatch):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from geoseg.adapt.balance import View
 from geoseg.errors import ConfigError
-from geoseg.legend import NODATA
+from geoseg.legend import LEGEND, NODATA
 from geoseg.models.card import GsdRange, ModelCard
 from geoseg.models.reduce import scores_of
 from geoseg.models.storage import TorchSegmenter, channels_last, pick_device
@@ -32,7 +32,7 @@ from geoseg.train.losses import dice_loss
 from geoseg.train.sets import CropSource
 from geoseg.train.updates import adamw, follow
 
-__all__ = ["TuneConfig", "Tuned", "generalised_cross_entropy", "network_classes", "tune"]
+__all__ = ["TuneConfig", "Tuned", "class_weights", "generalised_cross_entropy", "network_classes", "tune"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class TuneConfig:
         rate: Learning rate of the decoder at its highest.
         encoder_rate: The encoder's, as a share of that.
         robustness: q of the generalised cross-entropy: 0 is cross-entropy, 1 mean absolute error.
+        balance: A pixel weighs as its class's share of the labels to the power of minus this: 0 all alike, 1 each class
+            alike. A robust loss takes what is rare for wrong: without balance the weeds are soon unlearnt.
         dice: Weight of the Dice term.
         weedy: Share of the crops that are centred near a weed pixel.
         validate_every: Steps between looks at what is held out.
@@ -64,6 +66,7 @@ class TuneConfig:
     rate: float = 1e-3
     encoder_rate: float = 0.2
     robustness: float = 0.5
+    balance: float = 0.5
     dice: float = 0.5
     weedy: float = 0.5
     validate_every: int = 30
@@ -83,6 +86,8 @@ class TuneConfig:
             raise ConfigError("adapt.tune: steps, batch, crop_px, validate_every and patience must be 1 or more")
         if not 0 <= self.robustness <= 1:
             raise ConfigError(f"adapt.tune.robustness is {self.robustness}; expected 0 to 1")
+        if not 0 <= self.balance <= 1:
+            raise ConfigError(f"adapt.tune.balance is {self.balance}; expected 0 to 1")
 
 
 @dataclass
@@ -102,23 +107,36 @@ class Tuned:
     looks: list[tuple[int, float]]
 
 
-def generalised_cross_entropy(scores: Tensor, labels: Tensor, q: float) -> Tensor:
+def generalised_cross_entropy(scores: Tensor, labels: Tensor, q: float, weights: Tensor | None = None) -> Tensor:
     """(1 - p ** q) / q of the label's probability p; mean over the labelled pixels of each image, then over images.
 
     Args:
         scores: (N, K, H, W) scores before the softmax.
         labels: (N, H, W) int64 class codes, 255 left out.
         q: 0 to 1; 0 is cross-entropy.
+        weights: (K,) what a pixel of each class weighs; None: all alike.
 
     Reference:
         Zhang and Sabuncu 2018, arXiv 1805.07836
     """
     known = labels != NODATA
-    logs = scores.float().log_softmax(dim=1)
-    log_p = logs.gather(1, torch.where(known, labels, 0)[:, None])[:, 0]
+    codes = torch.where(known, labels, 0)
+    log_p = scores.float().log_softmax(dim=1).gather(1, codes[:, None])[:, 0]
     loss = -log_p if q == 0 else -torch.expm1(q * log_p) / q
-    each = (loss * known).sum(dim=(1, 2)) / known.sum(dim=(1, 2)).clamp(min=1)
-    return each.sum() / known.any(dim=(1, 2)).sum().clamp(min=1)
+    weight = known.float() if weights is None else known * weights[codes]
+    each = (loss * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1e-6)
+    return each.sum() / known.any(dim=2).any(dim=1).sum().clamp(min=1)
+
+
+def class_weights(sets: Sequence[CropSource], balance: float) -> Tensor:
+    """(K,) what a pixel of each class weighs, 1 for the most frequent one.
+
+    Args:
+        sets: What is learnt from.
+        balance: Power of the share of a class.
+    """
+    counts = sum((torch.as_tensor(one.pixels, dtype=torch.float32) for one in sets), torch.zeros(len(LEGEND)))
+    return (counts.max().clamp(min=1) / counts.clamp(min=1)) ** balance
 
 
 def network_classes(card: ModelCard, module: nn.Module, device: str = "auto") -> Callable[[View], NDArray[np.uint8]]:
@@ -158,6 +176,7 @@ def tune(
     network = channels_last(copy.deepcopy(module), device)
     average = copy.deepcopy(network).eval()
     optimizer, schedule = _optimizer(network, config)
+    weights = class_weights(sets, config.balance).to(device)
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (card.mean, card.std))
     first = score(average)
     best = Tuned(copy.deepcopy(average).cpu(), first, 0, [(0, first)])
@@ -166,7 +185,7 @@ def tune(
         config.steps, config.batch, config.crop_px, config.weedy, config.seed, config.augment))  # fmt: skip
     with bar("adapt", config.steps, "step") as progress:
         for step, batch in enumerate(ahead(crops), start=1):
-            _update(network, batch, optimizer, config, (mean, std))
+            _update(network, batch, optimizer, config, (mean, std, weights))
             schedule.step()
             follow(average, network, min(config.average, step / (step + 5)))
             progress.update()
@@ -186,16 +205,16 @@ def _update(
     batch: Batch,
     optimizer: torch.optim.Optimizer,
     config: TuneConfig,
-    scale: tuple[Tensor, Tensor],
+    fixed: tuple[Tensor, Tensor, Tensor],
 ) -> None:
     network.train()
     for part in network.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.eval()  # statistics of a few crops are worse than those of the training
-    device = scale[0].device
-    output = scores_of(network((batch.images.to(device) - scale[0]) / scale[1]))
-    labels = batch.labels.to(device)
-    loss = generalised_cross_entropy(output, labels, config.robustness)
+    mean, std, weights = fixed
+    output = scores_of(network((batch.images.to(mean.device) - mean) / std))
+    labels = batch.labels.to(mean.device)
+    loss = generalised_cross_entropy(output, labels, config.robustness, weights)
     if config.dice:
         loss = loss + config.dice * dice_loss(output, labels)
     optimizer.zero_grad(set_to_none=True)

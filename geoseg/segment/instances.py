@@ -31,6 +31,8 @@ LARGEST_PX = 4096
 """Longest side of a region that is cut; a larger one stays whole."""
 BLOCK_PX = 3072
 """Side of the squares in which votes are counted; their surroundings are read as well."""
+_THREADS = 2
+"""Squares in which votes are counted side by side: what is held grows with them, and the outlines wait for no more."""
 _GROUP_PX = 1024
 """Regions that begin in one square of this side are cut together."""
 
@@ -105,7 +107,7 @@ def votes_of(rasters: Rasters, stats: GroupStats, voting: Voting, block_px: int 
         labels = VoteLabels(files, files.offsets, voting, stats)
         sweep, regions, held = Sweep(shape[1]), Sweep(shape[1], outlines=False), Held(labels, stats)
         side = block_px + block_px % 2
-        rows = rows_of_runs(shape, side, side, labels.runs)
+        rows = rows_of_runs(shape, side, side, labels.runs, threads=_THREADS)
         for last_row, runs in itertools.chain(rows, [(shape[0], Runs.none())]):
             released = sweep.feed(runs, last_row)
             as_one = join_runs([runs._replace(code=np.ones_like(runs.code)), Runs.none()], shape[1])

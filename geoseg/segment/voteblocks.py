@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,7 @@ class VoteLabels:
         self._half = -(-files.classes.height // 2), -(-files.classes.width // 2)
         self._border = voting.longest_px + voting.smooth_px + 1
         self._width = self._half[1] + 2 * self._border
+        self._lock = Lock()
         self.long = np.empty(0, np.int64)
 
     def last_row(self, code: Ints) -> Ints:
@@ -54,8 +56,12 @@ class VoteLabels:
         return np.asarray(np.minimum(last, self._files.classes.height - 1), np.int64)
 
     def runs(self, rect: Rect) -> Runs:
-        """Runs of pixels with one centre; positions are counted in the rectangle, whose corner is on even pixels."""
-        classes = read_rect(self._files.classes, rect)
+        """Runs of pixels with one centre; positions are counted in the rectangle, whose corner is on even pixels.
+
+        May be called from several threads.
+        """
+        with self._lock:
+            classes = read_rect(self._files.classes, rect)
         vegetation = VEGETATION[classes]
         if not vegetation.any():
             return Runs.none()
@@ -65,11 +71,14 @@ class VoteLabels:
         core = half.relative_to(frame).slices
         height, width = rect.shape
         label = np.repeat(np.repeat(grouped.label[core], 2, axis=0)[:height], 2, axis=1)[:, :width] * vegetation
-        self._stats.unclaimed_px += int(np.count_nonzero(vegetation) - np.count_nonzero(label))
+        unclaimed = int(np.count_nonzero(vegetation) - np.count_nonzero(label))
         place = (grouped.centres.row + frame.row0 + self._border) * self._width
         place = np.append(-1, place + grouped.centres.col + frame.col0 + self._border)
-        self.long = np.union1d(self.long, place[np.unique(grouped.label[core][grouped.long[core]])])
-        runs = self._files.runs(rect, label, classes)
+        long = place[np.unique(grouped.label[core][grouped.long[core]])]
+        with self._lock:
+            self._stats.unclaimed_px += unclaimed
+            self.long = np.union1d(self.long, long)
+            runs = self._files.runs(rect, label, classes)
         return runs._replace(code=place[runs.code])
 
     def _around(self, frame: Rect) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
@@ -78,9 +87,11 @@ class VoteLabels:
         weight = np.zeros(frame.shape, np.uint8)
         inside = frame.clip(self._half)
         place = inside.relative_to(frame)
-        offsets[(slice(None), *place.slices)] = read_rect(self._offsets, inside, [1, 2])
         full = Rect(2 * inside.row0, 2 * inside.col0, 2 * inside.row1, 2 * inside.col1).clip(self._files.classes.shape)
-        plants = VEGETATION[read_rect(self._files.classes, full)].view(np.uint8)
+        with self._lock:
+            offsets[(slice(None), *place.slices)] = read_rect(self._offsets, inside, [1, 2])
+            classes = read_rect(self._files.classes, full)
+        plants = VEGETATION[classes].view(np.uint8)
         for row in (0, 1):
             for col in (0, 1):
                 part = plants[row::2, col::2]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -25,6 +26,7 @@ __all__ = ["Centres", "Grouped", "Voting", "group_votes"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+_AT_ONCE = 1024
 _KERNEL_SUM = 1 << 10
 """Kernels are whole numbers, so that sums are exact and do not depend on the order in which they are made."""
 
@@ -109,8 +111,8 @@ def group_votes(weight: NDArray[np.uint8], offsets: NDArray[np.int8], voting: Vo
     row, col, cell = row[inside], col[inside], (to_row * width + to_col)[inside]
     strength = weight[row, col].astype(np.float64)
     votes = np.bincount(cell, strength, height * width).astype(np.float32).reshape(weight.shape)
-    scaled = np.bincount(cell, strength * length[inside], height * width).astype(np.float32).reshape(weight.shape)
-    centres = _peaks(_smooth(votes, voting), _smooth(scaled, voting), voting)
+    scaled = np.bincount(cell, strength * length[inside], height * width).reshape(weight.shape)
+    centres = _peaks(_smooth(votes, voting), scaled, voting)
     if not centres.row.size:
         return Grouped(label, centres, long)
     cells, back = np.unique(cell, return_inverse=True)
@@ -129,21 +131,40 @@ def _clip(offsets: Ints, longest_px: int) -> tuple[Ints, Ints, Ints, NDArray[np.
     return down, right, np.rint(np.minimum(length, longest_px)).astype(np.int64), too_long | saturated
 
 
-def _smooth(values: NDArray[np.float32], voting: Voting) -> NDArray[np.float32]:
-    reach = voting.smooth_px
-    steps = np.arange(-reach, reach + 1)
+def _kernel(voting: Voting) -> Floats:
+    steps = np.arange(-voting.smooth_px, voting.smooth_px + 1)
     shape = np.exp(-0.5 * (steps / max(voting.sigma_px, 1e-6)) ** 2)
-    kernel = np.maximum(np.rint(shape / shape.sum() * _KERNEL_SUM), 0)
-    once = ndimage.correlate1d(values, kernel, axis=0, mode="constant")
-    return np.asarray(ndimage.correlate1d(once, kernel, axis=1, mode="constant"), np.float32)
+    return np.maximum(np.rint(shape / shape.sum() * _KERNEL_SUM), 0)
 
 
-def _peaks(density: NDArray[np.float32], scaled: NDArray[np.float32], voting: Voting) -> Centres:
-    """Peaks that no stronger one rules out; of equally strong ones the first counts."""
+def _smooth(values: NDArray[np.float32], voting: Voting) -> NDArray[np.float32]:
+    once = ndimage.correlate1d(values, _kernel(voting), axis=0, mode="constant")
+    return np.asarray(ndimage.correlate1d(once, _kernel(voting), axis=1, mode="constant"), np.float32)
+
+
+def _smooth_at(values: Floats, row: Ints, col: Ints, voting: Voting) -> Floats:
+    """The same at a few places only, without rounding."""
+    kernel = _kernel(voting)
+    around = sliding_window_view(np.pad(values, voting.smooth_px), (kernel.size, kernel.size))
+    found = np.empty(row.size)
+    for first in range(0, row.size, _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        found[part] = around[row[part], col[part]] @ kernel @ kernel
+    return found
+
+
+def _peaks(density: NDArray[np.float32], scaled: Floats, voting: Voting) -> Centres:
+    """Peaks that no stronger one rules out; of equally strong ones the first counts.
+
+    Args:
+        density: (H, W) smoothed votes.
+        scaled: (H, W) votes times the length of their offsets, not smoothed.
+        voting: How.
+    """
     highest = ndimage.maximum_filter(density, size=3, mode="constant")
     row, col = (part.astype(np.int64) for part in np.nonzero((density == highest) & (density > 0)))
     height = density[row, col].astype(np.float64)
-    size = scaled[row, col] / height
+    size = _smooth_at(scaled, row, col, voting) / height
     place = np.stack([row, col], axis=1)
     near = cKDTree(place).query_pairs(voting.apart_px, output_type="ndarray")
     near = np.sort(near, axis=1)  # raster order: the first of a pair comes first

@@ -7,6 +7,7 @@ size of the blocks in which the raster is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -243,7 +244,7 @@ def strip_rows(source: DatasetReader, block_px: int) -> int:
 
 
 def rows_of_runs(
-    shape: tuple[int, int], rows: int, block_px: int, find: Callable[[Rect], Runs]
+    shape: tuple[int, int], rows: int, block_px: int, find: Callable[[Rect], Runs], threads: int = 1
 ) -> Iterator[tuple[int, Runs]]:
     """Runs of consecutive rows, with the last row up to which they are complete.
 
@@ -252,15 +253,20 @@ def rows_of_runs(
         rows: Rows that are looked at together.
         block_px: Columns that are looked at together.
         find: Gives the runs of a rectangle, positions counted in it.
+        threads: Rectangles of a strip that are looked at side by side.
     """
     height, width = shape
-    for row in range(0, height, rows):
-        strip = Rect(row, 0, min(row + rows, height), width)
-        parts = []
-        for col in range(0, width, block_px):
-            block = Rect(strip.row0, col, strip.row1, min(col + block_px, width))
-            parts.append(place_runs(find(block), block.shape[1], (block.row0, block.col0), width))
-        yield from _few_rows(parts, strip, width)
+
+    def placed(block: Rect) -> Runs:
+        return place_runs(find(block), block.shape[1], (block.row0, block.col0), width)
+
+    with ThreadPoolExecutor(threads, "geoseg-runs") as pool:
+        for row in range(0, height, rows):
+            strip = Rect(row, 0, min(row + rows, height), width)
+            cols = range(0, width, block_px)
+            blocks = [Rect(strip.row0, col, strip.row1, min(col + block_px, width)) for col in cols]
+            parts = list(pool.map(placed, blocks) if threads > 1 else map(placed, blocks))
+            yield from _few_rows(parts, strip, width)
 
 
 def _few_rows(parts: list[Runs], strip: Rect, width: int) -> Iterator[tuple[int, Runs]]:
