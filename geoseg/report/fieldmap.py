@@ -133,10 +133,10 @@ def _photo(preview: Path, grid: GeoBox, budget: Budget) -> MapLayer:
 
 def _classes(cover: np.ndarray, *, shown: bool) -> MapLayer:
     """Crop and weed in their colours, as opaque as they are dense; soil is left out so that the photo shows."""
-    crop, weed = (np.ceil(part * _STEPS) / _STEPS for part in strengths(cover))
+    crop, weed = (np.ceil(part * _STEPS).astype(np.float32) / np.float32(_STEPS) for part in strengths(cover))
     opaque = 1 - (1 - crop) * (1 - weed)
     weight = np.divide(weed, opaque, out=np.zeros_like(weed), where=opaque > 0)[..., None]
-    colors = (1 - weight) * np.array(LEGEND[CROP].rgb) + weight * np.array(LEGEND[WEED].rgb)
+    colors = (1 - weight) * np.array(LEGEND[CROP].rgb, np.float32) + weight * np.array(LEGEND[WEED].rgb, np.float32)
     rgba = np.where(opaque[..., None] > 0, np.dstack([colors, 255 * opaque]), 0)
     keys = ((LEGEND[CROP].hex, "crop"), (LEGEND[WEED].hex, "weed"))
     image = picture(np.rint(rgba).astype(np.uint8))

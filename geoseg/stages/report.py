@@ -106,7 +106,7 @@ def _exports(directory: RunDirectory) -> list[dict[str, Any]]:
     losses = facts.get("losses", {})
     rows = []
     for profile, check in facts.get("checks", {}).items():
-        read = check["files"][0] if check["files"] else {"format": "", "facts": {}}
+        read: dict[str, Any] = check["files"][0] if check["files"] else {"format": "", "facts": {}}
         rows.append(
             {
                 "profile": profile,
