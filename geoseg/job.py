@@ -5,6 +5,7 @@ vectorize   classes.tif -> field.gpkg (boundary, plants, plant outlines, weed pa
 rows        field.gpkg -> crop rows: its layers rows and gaps, each plant's place in its row
 prescribe   classes.tif -> prescription/<profile>/, layer `prescription` of field.gpkg
 picture     preview.tif, classes.tif, prescription -> quicklook.png
+qgis        all of it -> field.qgz, a style beside each raster
 report      all of it -> report.html, report.json
 summary     summary.json, from what the stages found
 """
@@ -29,6 +30,7 @@ from geoseg.stages.ahead import look_ahead
 from geoseg.stages.picture import picture_stage
 from geoseg.stages.plantfiles import plantfiles_stages
 from geoseg.stages.prescribe import prescribe_stage
+from geoseg.stages.qgis import qgis_stage
 from geoseg.stages.report import report_stage
 from geoseg.stages.rows import rows_stage
 from geoseg.stages.segment import load_segmenter, see_field, segment_stage
@@ -69,7 +71,7 @@ def run(
         IncompleteError: If parts of the ortho could not be processed; call again to retry them.
     """
     config = config or Config()
-    look_ahead(config, model=model is None)
+    look_ahead(config, ortho, boundary, model=model is None)
     with RunDirectory(Path(out)) as directory:
         segment_stage(directory, ortho, boundary, config, model, fresh=fresh, keep_blocks=keep_blocks)
         vectorize_stage(directory, config)
@@ -77,6 +79,7 @@ def run(
         plantfiles_stages(directory, panoptic=config.plants.panoptic, geoparquet=config.plants.geoparquet)
         prescribe_stage(directory, config, required=False)
         picture_stage(directory)
+        qgis_stage(directory)
         report_stage(directory)
         return Run(directory.path, summarise(directory))
 
@@ -94,6 +97,7 @@ def segment(
     """The first stage alone: the class raster and its confidence. Arguments as in `run`."""
     with RunDirectory(Path(out)) as directory:
         segment_stage(directory, ortho, boundary, config or Config(), model, fresh=fresh, keep_blocks=keep_blocks)
+        qgis_stage(directory)
         report_stage(directory)
         return Run(directory.path, summarise(directory))
 
@@ -105,6 +109,7 @@ def vectorize(out: str | Path, *, config: Config | None = None) -> Run:
         vectorize_stage(directory, config)
         rows_stage(directory, config)
         plantfiles_stages(directory, panoptic=config.plants.panoptic, geoparquet=config.plants.geoparquet)
+        qgis_stage(directory)
         report_stage(directory)
         return Run(directory.path, summarise(directory))
 
@@ -152,6 +157,7 @@ def prescribe(out: str | Path, *, config: Config | None = None) -> Run:
         rows_stage(directory, config)
         prescribe_stage(directory, config, required=True)
         picture_stage(directory)
+        qgis_stage(directory)
         report_stage(directory)
         return Run(directory.path, summarise(directory))
 

@@ -22,7 +22,6 @@ from geoseg.errors import InputError
 from geoseg.export import geopackage
 from geoseg.export.columns import LAYERS, Column, Layer, dbf_names
 from geoseg.export.geopackage import FieldPackage, replace_layer
-from geoseg.export.qml import STYLES
 from geoseg.legend import LEGEND
 
 CRS = "EPSG:32632"
@@ -131,16 +130,6 @@ def test_styles_are_defaults_in_the_colours_of_the_legend(tmp_path: Path) -> Non
     qml = {name: qml for name, _, _, qml in styles}
     for name, entry in {"weeds": "weed", "weed_plants": "weed", "plants": "crop", "plant_outlines": "crop"}.items():
         assert ",".join(map(str, LEGEND[entry].rgb)) in qml[name]
-
-
-def test_every_style_is_sound() -> None:
-    for qml in STYLES.values():
-        renderer = ElementTree.fromstring(qml).find("renderer-v2")
-        names = {symbol.get("name") for symbol in renderer.findall("symbols/symbol")}
-        assert {category.get("symbol") for category in renderer.findall("categories/category")} in (names, set())
-        for layer in renderer.iter("layer"):
-            options = {option.get("name"): option.get("value") for option in layer.findall("Option/Option")}
-            assert options == {prop.get("k"): prop.get("v") for prop in layer.findall("prop")}
 
 
 class BrokenError(Exception):
@@ -285,7 +274,7 @@ def test_a_failed_replacement_leaves_the_file_as_it_was(tmp_path: Path, monkeypa
         raise BrokenError
 
     monkeypatch.setattr(geopackage, "add_styles", fail)
-    frame = gpd.GeoDataFrame({"zone": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=CRS)
+    frame = gpd.GeoDataFrame({"rate_l_ha": [200.0]}, geometry=[shapely.box(0, 0, 1, 1)], crs=CRS)
     with pytest.raises(BrokenError):
         replace_layer(path, "prescription", frame)
     assert path.read_bytes() == before

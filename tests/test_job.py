@@ -114,11 +114,12 @@ def test_the_shapefile_reads_back_as_planned(done):
 def test_every_file_of_the_run_directory_is_there(done):
     names = {path.name for path in done.path.iterdir() if not path.name.startswith(".")}
     assert names == {
-        "classes.tif", "classes.tif.aux.xml", "confidence.tif", "field.gpkg", "prescription", "preview.tif",
-        "quicklook.png", "report.html", "report.json", "run.json", "summary.json",
+        "classes.qml", "classes.tif", "classes.tif.aux.xml", "confidence.qml", "confidence.tif", "field.gpkg",
+        "field.qgz", "ortho.vrt", "prescription", "preview.qml", "preview.tif", "quicklook.png", "report.html",
+        "report.json", "run.json", "summary.json",
     }  # fmt: skip
     record = json.loads((done.path / "run.json").read_text())
-    assert set(record["stages"]) == {"segment", "vectorize", "rows", "prescribe", "picture", "report"}
+    assert set(record["stages"]) == {"segment", "vectorize", "rows", "prescribe", "picture", "qgis", "report"}
     assert record["versions"]["geoseg"] == record["inputs"]["geoseg"]
 
 

@@ -36,6 +36,8 @@ FILES = {
     "geojson": {"SPRAY.geojson"},
     "csv": {"SPRAY.csv"},
 }
+STYLED = {"generic", "geotiff", "geojson"}
+"""Profiles that are not for one terminal alone."""
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,7 @@ def test_every_profile_writes_what_reads_back(written, prescription, name):
         files = {"TASKDATA.XML"}
     if name == "isoxml_zip":
         files = {"TASKDATA.zip"}
+    files = files | ({"SPRAY.qml"} if name in STYLED else set())
     expected = {f"{place}/{file}".lstrip("/") for place in profile.folders for file in files} | {"README.txt"}
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == expected
 

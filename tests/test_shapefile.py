@@ -56,9 +56,9 @@ def signed_area(ring):
     return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) / 2)
 
 
-def test_all_five_files_are_there_and_no_draft_is_left(written):
+def test_all_files_are_there_and_no_draft_is_left(written):
     names = sorted(path.name for path in written.parent.iterdir())
-    assert names == ["README.txt", "SPRAY.cpg", "SPRAY.dbf", "SPRAY.prj", "SPRAY.shp", "SPRAY.shx"]
+    assert names == ["README.txt", "SPRAY.cpg", "SPRAY.dbf", "SPRAY.prj", "SPRAY.qml", "SPRAY.shp", "SPRAY.shx"]
 
 
 def test_the_header_says_polygon_without_height_or_measure(written):
@@ -148,7 +148,7 @@ def test_an_export_over_an_older_one_leaves_no_trace_of_it(prescription, tmp_pat
     for _ in range(2):
         export.write(prescription, tmp_path)
     assert export.check(tmp_path, prescription).ok
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 7
 
 
 def test_a_failed_export_leaves_nothing(prescription, tmp_path, monkeypatch):

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.export.columns import LAYERS, Layer
-from geoseg.export.qml import STYLES
+from geoseg.qgis.fieldstyles import LAYER_STYLES, rate_style
+from geoseg.qgis.styles import Style
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -49,7 +50,14 @@ class FieldPackage:
     Leaving the block without an exception puts the file in place; with one, nothing is left and a former file stays.
     """
 
-    def __init__(self, path: Path | str, crs: Any, layers: Mapping[str, Layer] = LAYERS, batch: int = 20_000) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        crs: Any,
+        layers: Mapping[str, Layer] = LAYERS,
+        batch: int = 20_000,
+        styles: Mapping[str, Style] = LAYER_STYLES,
+    ) -> None:
         """Name the file; nothing is written before the block is entered.
 
         Args:
@@ -57,6 +65,7 @@ class FieldPackage:
             crs: CRS of all layers in any form that pyproj takes; None for coordinates without one.
             layers: What may be written; every layer exists in the file, also without features.
             batch: Number of features that are collected before they are written.
+            styles: How QGIS draws layers of these names.
 
         Raises:
             InputError: If the name does not end in ``.gpkg``.
@@ -67,6 +76,7 @@ class FieldPackage:
         self._crs = _wkt(crs)
         self._layers = dict(layers)
         self._batch = batch
+        self._styles = styles
         self._pending: dict[str, list[tuple[dict[str, NDArray[Any]], NDArray[np.object_]]]] = {}
         self._draft = _draft_path(self.path)
 
@@ -91,7 +101,7 @@ class FieldPackage:
             if kind is None:
                 for name in self._layers:
                     self._flush(name)
-                add_styles(self._draft, {name: STYLES[name] for name in self._layers if name in STYLES})
+                add_styles(self._draft, {name: self._styles[name] for name in self._layers if name in self._styles})
                 _put_in_place(self._draft, self.path)
         finally:
             _remove(self._draft)
@@ -143,7 +153,7 @@ class FieldPackage:
             _write(self._draft, self._layers[name], columns, geometry[chosen], self._crs)
 
 
-def replace_layer(path: Path | str, name: str, frame: gpd.GeoDataFrame, style: str | None = None) -> None:
+def replace_layer(path: Path | str, name: str, frame: gpd.GeoDataFrame, style: Style | None = None) -> None:
     """Write one more layer into a GeoPackage, or write it anew, in one atomic step.
 
     A file that holds the very same layer already is left untouched, so that doing it twice gives the same bytes.
@@ -152,7 +162,7 @@ def replace_layer(path: Path | str, name: str, frame: gpd.GeoDataFrame, style: s
         path: A GeoPackage.
         name: Name of the layer.
         frame: Its features.
-        style: QML; None takes the usual one of a layer of that name, if there is one.
+        style: How QGIS draws it; None takes the usual one of a layer of that name, if there is one.
 
     Raises:
         InputError: If the file is not there.
@@ -169,11 +179,17 @@ def replace_layer(path: Path | str, name: str, frame: gpd.GeoDataFrame, style: s
         shutil.copyfile(path, draft)
         with _gdal():
             pyogrio.write_dataframe(frame, draft, layer=name, driver="GPKG", layer_options={"GEOMETRY_NAME": GEOMETRY})
-        if style := style or STYLES.get(name):
+        if style := style or _usual_style(name, frame):
             add_styles(draft, {name: style})
         _put_in_place(draft, path)
     finally:
         _remove(draft)
+
+
+def _usual_style(name: str, frame: gpd.GeoDataFrame) -> Style | None:
+    if name == "prescription" and "rate_l_ha" in frame:
+        return rate_style(frame["rate_l_ha"].unique())
+    return LAYER_STYLES.get(name)
 
 
 def _holds(path: Path, name: str, frame: gpd.GeoDataFrame) -> bool:
@@ -226,8 +242,8 @@ def _write(
         )
 
 
-def add_styles(path: Path, styles: Mapping[str, str]) -> None:
-    """Put QML styles into the table that QGIS reads, each as the default of its layer."""
+def add_styles(path: Path, styles: Mapping[str, Style]) -> None:
+    """Put styles into the table that QGIS reads, each as the default of its layer."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA synchronous = OFF")  # a draft is made durable once, when it is whole
         database.execute(_LAYER_STYLES)
@@ -235,13 +251,13 @@ def add_styles(path: Path, styles: Mapping[str, str]) -> None:
             "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier, last_change) VALUES (?, ?, ?, ?)",
             ("layer_styles", "attributes", "layer_styles", EPOCH),
         )
-        for name, qml in styles.items():
+        for name, style in styles.items():
             database.execute("DELETE FROM layer_styles WHERE f_table_name = ?", (name,))
             database.execute(
                 "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"
                 " styleQML, styleSLD, useAsDefault, description, owner, update_time) VALUES"
                 " ('', '', ?, ?, ?, ?, '', 1, 'geoseg', '', ?)",
-                (name, GEOMETRY, name, qml, EPOCH),
+                (name, GEOMETRY, name, style.qml(), EPOCH),
             )
 
 

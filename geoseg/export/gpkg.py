@@ -16,6 +16,7 @@ from geoseg.export.planned import Planned
 from geoseg.export.profiles import Profile
 from geoseg.export.readback import Readback
 from geoseg.export.reading import read_features, take_polygons, take_rates
+from geoseg.qgis.fieldstyles import LAYER_STYLES, rate_style
 
 __all__ = ["make_gpkg", "read_gpkg"]
 
@@ -34,7 +35,9 @@ def make_gpkg(plan: Planned, profile: Profile, name: str) -> dict[str, bytes]:
     layers = {"boundary": LAYERS["boundary"], _LAYER: Layer(_LAYER, "Polygon", "Zones with their rates", columns)}
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.gpkg"
-        with FieldPackage(path, zones.crs, layers) as package:
+        rate_column = next(column.name for column in profile.columns if column.kind == "rate")
+        styles = LAYER_STYLES | {_LAYER: rate_style(plan.rates, rate_column)}
+        with FieldPackage(path, zones.crs, layers, styles=styles) as package:
             package.write_boundary(plan.boundary)
             values = {column.name: zones[column.source].to_numpy() for column in profile.columns}
             package.append(_LAYER, values, np.asarray(zones.geometry.values))

@@ -17,8 +17,9 @@ from geoseg.errors import LabelError
 from geoseg.export.columns import Column, Layer
 from geoseg.export.geopackage import FieldPackage, add_styles
 from geoseg.export.labeltiles import Shapes, cut, draft, write_coco, write_yolo
-from geoseg.export.qml import categorised, polygon
-from geoseg.legend import LEGEND
+from geoseg.qgis.fieldstyles import by_class
+from geoseg.qgis.styles import Categories, Style
+from geoseg.qgis.symbols import polygon
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -91,9 +92,7 @@ def write_vector(frames: Iterable[gpd.GeoDataFrame], out: Path, crs: Any) -> int
                 numbers = np.arange(count + 1, count + 1 + len(frame))
                 count += len(frame)
                 package.append(LABELS.name, {"instance": numbers, "class": frame["class"].to_numpy()}, _multi(frame))
-        named = (LEGEND["crop"], LEGEND["weed"])
-        style = categorised("class", [(entry.name, entry.name, polygon(entry.rgb, 40)) for entry in named])
-        add_styles(out, {LABELS.name: style})
+        add_styles(out, {LABELS.name: Style(by_class("class", lambda rgb: polygon(rgb, 40)))})
         return count
     if out.suffix != ".geojson":
         raise LabelError(f"{out} ends in {out.suffix or 'nothing'}; expected .gpkg or .geojson")
@@ -120,7 +119,7 @@ def write_suspicious(findings: gpd.GeoDataFrame, out: Path) -> None:
             columns = {name: findings[name].to_numpy() for name in SUSPICIOUS.names}
             package.append(SUSPICIOUS.name, columns, _multi(findings))
     categories = [(kind, kind.replace("_", " "), polygon(rgb, 25)) for kind, rgb in _KINDS]
-    add_styles(out, {SUSPICIOUS.name: categorised("kind", categories)})
+    add_styles(out, {SUSPICIOUS.name: Style(Categories("kind", categories))})
 
 
 def _multi(frame: gpd.GeoDataFrame) -> np.ndarray:

@@ -19,6 +19,7 @@ from geoseg.export.readback import Readback
 from geoseg.export.readers import is_prescription, read
 from geoseg.export.readme import readme
 from geoseg.export.zipped import unpack
+from geoseg.qgis.fieldstyles import rate_raster_style, rate_style
 
 __all__ = ["FORMATS", "Written", "fitted_plan", "write"]
 
@@ -79,6 +80,9 @@ def write(
     for place in terminal.folders:
         stale = (folder / place).glob("GRD*.bin") if terminal.format == "isoxml" else ()
         files += put(fitted.files, folder / place, stale)
+    if terminal.options.get("style") == "qml":
+        style = {f"{name}.qml": _style(fitted.plan, terminal)}
+        files += [file for place in terminal.folders for file in put(style, folder / place)]
     grid = _grid_in(files, fitted.plan)
     loss = fitted.loss or (None if grid is None else _grid_loss(grid, fitted, terminal))
     text = readme(fitted.plan, terminal, name, grid, loss).encode("ascii")
@@ -92,6 +96,13 @@ def fitted_plan(prescription: Planned, profile: Profile | str, name: str = "SPRA
     """What `write` would write: the plan, or a coarser one where the terminal takes no more."""
     terminal = read_profile(profile) if isinstance(profile, str) else profile
     return fit(prescription, terminal, name, _maker(terminal.format)).plan
+
+
+def _style(plan: Planned, profile: Profile) -> bytes:
+    """How QGIS draws the file; beside it only where the profile asks for it, since a terminal may stumble over it."""
+    rate_column = next((column.name for column in profile.columns if column.kind == "rate"), None)
+    style = rate_raster_style(plan.rates) if rate_column is None else rate_style(plan.rates, rate_column)
+    return style.qml().encode()
 
 
 def _maker(format_: str) -> Maker:

@@ -23,8 +23,9 @@ from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard, Segmenter, read_card
 from geoseg.models.fallback import fallback_backends
 from geoseg.ortho import Ortho
+from geoseg.ortho.vrt import write_vrt
 from geoseg.progress import bar
-from geoseg.results import SUMMARY
+from geoseg.results import ORTHO_VRT, SUMMARY
 from geoseg.rundir import RunDirectory, Stage
 from geoseg.segment.blocks import BlockStore, CorruptBlockError
 from geoseg.segment.cluster import BlockJob, connect, predict_on
@@ -90,6 +91,7 @@ def segment_stage(
         layers = _layers(source, shape, card, config)
         store = BlockStore(directory / "blocks", shape, _block_px(card, config), parts, layers)
         _predict_and_stitch(directory, stage, source, grid, field, segmenter, store, config)
+        stage.outputs.append(write_vrt(source, card.bands, directory / ORTHO_VRT))
     if not keep_blocks:
         store.remove()
 
