@@ -5,13 +5,12 @@ Every layer is read in pieces; none is larger in the report than its budget, how
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
 from shapely import MultiPolygon, Polygon
@@ -19,6 +18,7 @@ from shapely import MultiPolygon, Polygon
 from geoseg.cartography import rate_colors
 from geoseg.legend import CROP, LEGEND, WEED
 from geoseg.report.mapdraw import Frame, dots, outlines, picture
+from geoseg.report.mapread import collect_paths, read_pieces, read_places
 from geoseg.report.measure import open_package
 from geoseg.report.quicklook import class_cover, preview_image, strengths
 
@@ -26,7 +26,6 @@ __all__ = ["Budget", "MapLayer", "Shape", "field_map"]
 
 ROWS, GAPS = "#ffffff", "#f0e442"
 _STEPS = 15
-_AT_ONCE = 2000
 _PER_CELL = 12
 """Plants in a cell of the density picture, on average."""
 
@@ -145,7 +144,7 @@ def _classes(cover: np.ndarray, *, shown: bool) -> MapLayer:
 
 def _weeds(package: Path, frame: Frame, budget: Budget, count: int, cover: np.ndarray, *, shown: bool) -> MapLayer:
     color = LEGEND[WEED].hex
-    keys, path = ((color, "weed patch"),), _collect(package, "weeds", frame, budget.vertices)
+    keys, path = ((color, "weed patch"),), collect_paths(package, "weeds", frame, budget.vertices)
     if path is not None:
         shapes = tuple(Shape(data, color) for data in path.values())
         return MapLayer("weeds", "Weed patches", "area", keys, count, shown, 0.9, shapes=shapes)
@@ -154,12 +153,12 @@ def _weeds(package: Path, frame: Frame, budget: Budget, count: int, cover: np.nd
 
 
 def _lines(package: Path, frame: Frame, budget: Budget, layer: str, look: tuple[str, str], count: int) -> MapLayer:
-    keys, path = ((look[1], look[0].lower()),), _collect(package, layer, frame, budget.vertices)
+    keys, path = ((look[1], look[0].lower()),), collect_paths(package, layer, frame, budget.vertices)
     if path is not None:
         shapes = tuple(Shape(data, look[1]) for data in path.values())
         return MapLayer(layer, look[0], "line", keys, count, shapes=shapes)
     hit = np.zeros(frame.grid.shape, np.uint8)
-    for shapes_read, _ in _pieces(package, layer, frame):
+    for shapes_read, _ in read_pieces(package, layer, frame):
         rasterize(shapes_read, out=hit, transform=frame.grid.affine, default_value=1, all_touched=True)
     rgb = tuple(int(look[1][i : i + 2], 16) for i in (1, 3, 5))
     return MapLayer(layer, look[0], "picture", keys, count, picture=_mask(hit, rgb))
@@ -170,13 +169,13 @@ def _prescription(package: Path, frame: Frame, budget: Budget, count: int) -> Ma
         rates = [rate for (rate,) in database.execute("SELECT DISTINCT rate_l_ha FROM prescription ORDER BY 1")]
     colors = rate_colors(rates)
     keys = tuple((colors[rate], f"{rate:g} L/ha") for rate in sorted(rates) if rate > 0)
-    label, drawn = "Prescription", _collect(package, "prescription", frame, budget.vertices, "rate_l_ha")
+    label, drawn = "Prescription", collect_paths(package, "prescription", frame, budget.vertices, "rate_l_ha")
     if drawn is not None:
         shapes = tuple(Shape(path, colors[rate], f"{rate:g} L/ha") for rate, path in drawn.items() if rate > 0)
         return MapLayer("prescription", label, "area", keys, count, True, 0.5, shapes=shapes)
     level = np.zeros(frame.grid.shape, np.uint8)
     places = {rate: place for place, rate in enumerate(sorted(rates))}
-    for shapes_read, values in _pieces(package, "prescription", frame, "rate_l_ha"):
+    for shapes_read, values in read_pieces(package, "prescription", frame, "rate_l_ha"):
         burnt = zip(shapes_read, (places[rate] for rate in values.tolist()), strict=True)
         rasterize(burnt, out=level, transform=frame.grid.affine)
     palette = np.array([[*(int(colors[rate][i : i + 2], 16) for i in (1, 3, 5)), 255 * (rate > 0)] for rate in places])
@@ -188,7 +187,7 @@ def _points(package: Path, frame: Frame, budget: Budget, layer: str, look: tuple
     label, entry = look[0], LEGEND[look[1]]
     if count > budget.points:
         return _density(package, frame, layer, look, count)
-    x, y = (np.concatenate(parts) for parts in zip(*_places(package, layer), strict=True))
+    x, y = (np.concatenate(parts) for parts in zip(*read_places(package, layer), strict=True))
     shape = Shape(dots(frame, x, y), entry.hex)
     return MapLayer(layer, label, "point", ((entry.hex, label.lower()),), count, shapes=(shape,))
 
@@ -200,7 +199,7 @@ def _density(package: Path, frame: Frame, layer: str, look: tuple[str, int], cou
     shape = int(np.ceil(height / step)), int(np.ceil(width / step))
     cells = np.zeros(shape[0] * shape[1], np.int64)
     inverse = ~frame.grid.affine
-    for x, y in _places(package, layer):
+    for x, y in read_places(package, layer):
         col, row = (np.floor(part / step).astype(np.int64) for part in inverse * (x, y))
         inside = (col >= 0) & (row >= 0) & (col < shape[1]) & (row < shape[0])
         cells += np.bincount(row[inside] * shape[1] + col[inside], minlength=cells.size)
@@ -221,43 +220,3 @@ def _mask(strength: np.ndarray, rgb: tuple[int, ...]) -> str:
     rgba[steps > 0, :3] = rgb
     rgba[..., 3] = np.rint(255 * steps)
     return picture(rgba)
-
-
-def _places(package: Path, layer: str) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    with open_package(package) as database:
-        cursor = database.execute(f'SELECT x, y FROM "{layer}"')
-        while rows := cursor.fetchmany(50 * _AT_ONCE):
-            found = np.array(rows, np.float64)
-            yield found[:, 0], found[:, 1]
-
-
-def _collect(package: Path, layer: str, frame: Frame, vertices: int, by: str | None = None) -> dict[float, str] | None:
-    """SVG path data by the value of a column, or None as soon as there are too many vertices."""
-    paths: dict[float, list[str]] = {}
-    total = 0
-    for shapes, values in _pieces(package, layer, frame, by):
-        total += int(shapely.get_num_coordinates(shapes).sum())
-        if total > vertices:
-            return None
-        for value in np.unique(values).tolist():
-            paths.setdefault(value, []).append(outlines(frame, shapes[values == value]))
-    return {value: "".join(parts) for value, parts in sorted(paths.items())}
-
-
-def _pieces(
-    package: Path, layer: str, frame: Frame, by: str | None = None
-) -> Iterator[tuple[NDArray[np.object_], NDArray[np.float64]]]:
-    """Shapes without detail that the map cannot show, and the value of a column (0 without one), piece by piece."""
-    from pyogrio.raw import read
-
-    start = 0
-    while True:
-        columns = [by] if by else []
-        _, _, wkb, data = read(package, layer=layer, columns=columns, skip_features=start, max_features=_AT_ONCE)
-        if not len(wkb):
-            return
-        shapes = shapely.simplify(shapely.from_wkb(wkb), 0.4 * frame.grid.affine.a)
-        yield shapes, data[0].astype(np.float64) if by else np.zeros(len(shapes))
-        if len(wkb) < _AT_ONCE:
-            return
-        start += _AT_ONCE
