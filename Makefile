@@ -14,7 +14,7 @@ test:
 
 docs:
 	python docs/generate.py
-	pytest tests/test_docs.py tests/test_readme.py
+	sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 demo:
 	geoseg demo

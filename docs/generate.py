@@ -6,14 +6,16 @@ with ``--check`` it changes nothing and fails if a page is out of date.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from geoseg.config import Config
-from geoseg.configkeys import keys_of
+from geoseg.configkeys import Key, keys_of
+from geoseg.configtext import KINDS, config_kind
 from geoseg.export.columns import LAYERS
 from geoseg.export.profiles import EVIDENCE, profile_names, read_profile
 from geoseg.legend import LEGEND
@@ -68,10 +70,20 @@ def profiles() -> Iterator[str]:
     yield f"Evidence: {'; '.join(f'{mark} {what}' for mark, what in EVIDENCE.items())}."
 
 
-def config() -> Iterator[str]:
-    """Every key of the configuration, with its default."""
-    rows = ((f"`{key.name}`", shown(key.default), key.note) for key in keys_of(Config))
+def config(command: str) -> Iterator[str]:
+    """Every key of the configuration of a command, with its default."""
+    rows = (
+        (f"`{key.name}`", "*must be given*" if key.required else shown(key.default), key.note) for key in keys(command)
+    )
     yield from table(("key", "default", "meaning"), rows)
+
+
+def keys(command: str) -> Iterator[Key]:
+    """The keys of a command's configuration; those of a list's entries follow it."""
+    for key in keys_of(config_kind(command)):
+        yield key
+        for inner in keys_of(key.entry) if key.entry else ():
+            yield dataclasses.replace(inner, name=f"{key.name}[].{inner.name}")
 
 
 def machines() -> Iterator[str]:
@@ -96,6 +108,8 @@ def shown(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if value in ({}, ()):
+        return ""
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -131,10 +145,10 @@ def card() -> Iterator[str]:
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "card": card,
     "classes": classes,
-    "config": config,
     "layers": layers,
     "machines": machines,
     "profiles": profiles,
+    **{f"config-{command}": partial(config, command) for command in KINDS},
 }
 
 

@@ -1,7 +1,7 @@
 """The exceptions that geoseg raises, and nothing else.
 
 Every error that a user can cause derives from `GeosegError` and from the builtin that fits best, so that both
-``except GeosegError`` and ``except ValueError`` work. A message says what was found, what was expected and what to do.
+``except GeosegError`` and ``except ValueError`` work. A message says what was found, what was expected and what to do::
 
     GeosegError
     ├── InputError (ValueError)              something given cannot be used as it is
