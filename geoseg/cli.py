@@ -256,14 +256,16 @@ def tile(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("config_file", type=PATH)
 @click.option("--out", "-o", type=PATH, required=True, help="The model directory to make.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to train.  [default: auto]")
 @set_option("train", "steps=400")
-def train(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
+def train(config_file: Path, out: Path, device: str | None, overrides: tuple[str, ...]) -> None:
     """Train a model on tile sets, as CONFIG_FILE says."""
     from geoseg.config import load_as
     from geoseg.report.text import card_lines
     from geoseg.train.fit import TrainConfig, fit
 
-    card = fit(load_as(TrainConfig, config_file, overrides), out)
+    given = overrides if device is None else (*overrides, f"device={device}")
+    card = fit(load_as(TrainConfig, config_file, given), out)
     click.echo("\n".join(card_lines(card.model_dump(mode="json"))))
     click.echo(f"use it with   geoseg run ORTHO --model {out}")
 

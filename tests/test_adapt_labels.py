@@ -66,6 +66,16 @@ def test_the_tile_set_is_read_back_and_part_of_it_is_held_out(tiles, tmp_path: P
     assert all(row % 200 == 0 and col % 200 == 0 for row, col in places)
 
 
+def test_a_small_field_is_cut_into_small_tiles(seen):
+    height, width = seen[0].shape
+    found = pseudo_tiles(*seen, PseudoConfig(tile_px=512))
+    side = found.tiles[0].labels.shape[0]
+    assert (height // 512) * (width // 512) < 10 <= len(found.tiles)
+    assert 96 <= side < 512
+    assert 512 % side == 0
+    assert {tile.split for tile in found.tiles} == {TRAIN, VALIDATION}
+
+
 def test_plants_are_labelled_whole_and_doubt_is_left_out():
     green = np.zeros((20, 40), bool)
     green[5:9, 5:9] = green[5:9, 15:19] = green[5:9, 25:29] = True

@@ -119,7 +119,8 @@ def test_tile_and_train_make_a_model_that_runs(ortho, done, tmp_path):
     )
     assert "16 tiles" in call("tile", config, "--out", tmp_path / "set").stdout
     training = ["--set", f"sets=[{{path: '{tmp_path / 'set'}'}}]", "--set", "steps=3", "--set", "crop_px=64"]
-    trained = call("train", ROOT / "configs" / "train_tiny.yaml", "--out", tmp_path / "model", *training)
+    training += ["--device", "cpu", "--out", tmp_path / "model"]
+    trained = call("train", ROOT / "configs" / "train_tiny.yaml", *training)
     assert trained.exit_code == 0, trained.output
     assert call("run", ortho, "--model", tmp_path / "model", "--out", tmp_path / "run").exit_code == 0
 

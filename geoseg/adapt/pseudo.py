@@ -25,6 +25,8 @@ from geoseg.windows import Rect
 
 __all__ = ["Look", "PseudoConfig", "PseudoTiles", "network_bands", "pseudo_tiles"]
 
+_FEWEST, _SMALLEST_PX = 10, 96
+"""Tiles that a field should give, and the side below which none is cut."""
 Look = Callable[[np.ndarray], NDArray[np.float32]]
 """From an image in the bands of a network to its (H, W) greenness."""
 
@@ -35,7 +37,7 @@ class PseudoConfig:
 
     Attributes:
         tiles: Number of tiles at most, spread over the field.
-        tile_px: Their side.
+        tile_px: Their side; on a field that is too small for ten such tiles half of it, or a quarter.
         doubt: A plant is labelled if the probability of its class is at least one minus this.
         min_plant_m2: Green smaller than this is not labelled.
     """
@@ -156,12 +158,20 @@ def _add(found: PseudoTiles, one: _Seen, labels: PseudoLabels, rule: FieldRule, 
         found.views.add(pixels, Scene(green, size, off, here), known == SOIL, ruled, found.rule)
 
 
+def _side(wanted: int, height: int, width: int) -> int:
+    """Side of the tiles: halved on a small field, so that a part of it can be held out."""
+    side = min(wanted, height, width)
+    while (height // side) * (width // side) < _FEWEST and side >= 2 * _SMALLEST_PX:
+        side //= 2
+    return side
+
+
 def _places(
     where: Field, margin: int, config: PseudoConfig
 ) -> Iterator[tuple[str, Rect, np.ndarray, NDArray[np.bool_]]]:
     """Splits, rectangles with margin, images and valid pixels of the tiles; every fifth block of four is held out."""
     height, width = where.shape
-    side = min(config.tile_px, height, width)
+    side = _side(config.tile_px, height, width)
     grid = [(row, col) for row in range(height // side) for col in range(width // side)]
     with where.source.reader(where.grid, where.outline) as reader:
         rects = [(row, col, Rect(row * side, col * side, (row + 1) * side, (col + 1) * side)) for row, col in grid]

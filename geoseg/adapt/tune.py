@@ -60,7 +60,7 @@ class TuneConfig:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    steps: int = 240
+    steps: int = 300
     batch: int = 4
     crop_px: int = 256
     rate: float = 1e-3
@@ -70,7 +70,7 @@ class TuneConfig:
     dice: float = 0.5
     weedy: float = 0.5
     validate_every: int = 30
-    patience: int = 3
+    patience: int = 5
     average: float = 0.95
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(brightness=0.12, channel=0.05, contrast=0.1))
     seed: int = 0
