@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyproj
 import rasterio.shutil
 
 from geoseg.ortho.orthomosaic import Ortho
@@ -103,9 +104,8 @@ def _place(root: ElementTree.Element, ortho: Ortho) -> None:
         root.insert(0, reference)
 
 
-def _northing_first(crs: object) -> bool:
-    axes = getattr(crs, "axis_info", ())
-    return bool(axes) and axes[0].direction in ("north", "south")
+def _northing_first(crs: pyproj.CRS) -> bool:
+    return bool(crs.axis_info) and crs.axis_info[0].direction in ("north", "south")
 
 
 def _mark_colours(root: ElementTree.Element, bands: Sequence[int], names: Sequence[str]) -> None:

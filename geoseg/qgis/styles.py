@@ -76,8 +76,9 @@ class Style:
     def attributes(self) -> dict[str, object]:
         """What a style says about the layer itself."""
         limited = self.from_scale is not None
-        scales = {"hasScaleBasedVisibilityFlag": int(limited), "minScale": self.from_scale or "1e+08", "maxScale": 0}
-        return scales | ({} if self.label is None else {"labelsEnabled": 1})
+        said: dict[str, object] = {"hasScaleBasedVisibilityFlag": int(limited), "maxScale": 0}
+        said["minScale"] = self.from_scale or "1e+08"
+        return said if self.label is None else said | {"labelsEnabled": 1}
 
     def elements(self) -> list[Element]:
         """What a style says about the drawing."""
