@@ -12,6 +12,8 @@ __all__ = ["HEIGHT", "WIDTH", "chart_geometry"]
 
 WIDTH, HEIGHT = 440, 280
 _LEFT, _RIGHT, _TOP, _LEGEND, _BOTTOM = 46, 14, 36, 20, 52
+_SWATCH, _LETTER = 44, 6.6
+"""Width of a legend's line with its gaps, and of a letter on average."""
 _TICKS = 9
 """Labels on the lower axis at most; of more every second, third, ... is written."""
 
@@ -23,8 +25,9 @@ def chart_geometry(chart: Mapping[str, Any]) -> dict[str, Any]:
         chart: ``kind`` (lines or bars), ``x`` labels, ``series`` of ``label`` and ``values``, ``mark`` or None.
 
     Returns:
-        ``width``, ``height``, ``plot`` (left, top, right, bottom), ``grid`` and ``ticks`` as (place, label), ``series``
-        with ``points`` or ``bars``, ``legend`` (whether one is needed), ``mark`` as (x, label) or None.
+        ``width``, ``height``, ``plot`` (left, top, right, bottom), ``grid`` and ``ticks`` as (place, label), ``legend``
+        (whether one is needed), ``series`` with ``look``, ``key`` (place of its legend) and ``points`` or ``bars``,
+        ``mark`` as (x, label) or None.
     """
     legend = len(chart["series"]) > 1
     plot = (_LEFT, _TOP + _LEGEND * legend, WIDTH - _RIGHT, HEIGHT - _BOTTOM)
@@ -51,12 +54,17 @@ def chart_geometry(chart: Mapping[str, Any]) -> dict[str, Any]:
         "grid": [(y(value), f"{value:,g}") for value in (step * nth for nth in range(round(top / step) + 1))],
         "ticks": [(x(nth), label) for nth, label in enumerate(chart["x"]) if nth % every == 0],
         "series": [
-            {"label": one["label"], "look": _look(one["label"], nth)}
+            {"label": one["label"], "look": _look(one["label"], nth), "key": _key(chart["series"][:nth])}
             | (_bars(one, nth, chart, x, y, pitch) if bars else _points(one, x, y))
             for nth, one in enumerate(chart["series"])
         ],
         "mark": mark and (x(min(mark["at"], count if bars else count - 1)), mark["label"]),
     }
+
+
+def _key(before: Sequence[Mapping[str, Any]]) -> float:
+    """Where the legend of a series begins, beside those before it."""
+    return _LEFT + sum(_SWATCH + _LETTER * len(one["label"]) for one in before)
 
 
 def _look(label: str, nth: int) -> str:

@@ -88,7 +88,7 @@ def _machine_chart(name: str, rows: Sequence[Mapping[str, Any]]) -> Section:
     series = {
         "saved": [row["saved_percent"] for row in rows],
         "weed area missed": [100 * _ratio(row["missed_weed_ha"], row["weed_ha"]) for row in rows],
-        "sprayed beyond the map": [100 * _ratio(row["over_sprayed_ha"], row["field_ha"]) for row in rows],
+        "beyond the map": [100 * _ratio(row["over_sprayed_ha"], row["field_ha"]) for row in rows],
     }
     return {
         "key": f"simulated_{name}",
