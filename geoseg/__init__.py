@@ -8,6 +8,7 @@ Read the modules in this order, which is the order of the data:
     segment                   windows through the network, blocks into one class raster, plants
     vectors                   class raster to exact polygons
     spray                     cells in the machine's frame, rates, totals
+    qgis                      styles, projects and pages to print, written without QGIS
     export, report            files for the terminal and for people
     train                     tile sets, synthetic fields, fit, evaluate
     config, stages, job, cli  one YAML file, the whole run, the command line

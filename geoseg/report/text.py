@@ -13,6 +13,7 @@ __all__ = ["FILES", "card_lines", "machine_lines", "simulation_lines", "stand_li
 
 FILES = (
     ("prescription", "what goes on the stick, one folder per terminal"),
+    ("field.qgz", "double-click: everything in QGIS, with pages to print"),
     ("field.gpkg", "boundary, plants, weed patches, prescription for QGIS"),
     ("classes.tif", "soil 0, crop 1, weed 2, nodata 255"),
     ("confidence.tif", "confidence of each pixel, percent"),
