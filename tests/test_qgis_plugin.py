@@ -503,6 +503,8 @@ def zips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_the_zip_is_the_same_each_time(zips: tuple[Path, Path]) -> None:
     assert zips[0].read_bytes() == zips[1].read_bytes()
+    with zipfile.ZipFile(zips[0]) as archive:
+        assert {entry.date_time[:3] for entry in archive.infolist()} == {(1980, 1, 1)}
 
 
 def test_the_zip_holds_one_folder_with_all_that_qgis_needs(zips: tuple[Path, Path]) -> None:

@@ -219,8 +219,9 @@ def test_batch_layers_and_the_page_of_the_first_use(qgis: Qgis, tmp_path: Path, 
     assert {"Classes", "Crop plants", "Weed patches", "Prescription"} <= set(drawn["opened"])
     for name, layer in drawn["opened"].items():
         assert layer["valid"], name
+        assert layer["styled"], name
     assert drawn["opened"]["Classes"]["renderer"] == "paletted"
-    assert drawn["opened"]["Prescription"]["styled"]
+    assert "the whole run as a QGIS project" in drawn["log"]
     assert not found["cancel"]["ok"]
     assert "stopped; what was finished is kept" in found["cancel"]["log"]
     assert not found["cancel"]["whole"]
