@@ -151,7 +151,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     try:
         document = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; give the path of a YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if document is None:
@@ -201,7 +201,9 @@ def _override_all(document: dict[str, Any], overrides: Overrides) -> None:
             continue
         key, equals, value = override.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {override!r} is not of the form section.key=value")
+            raise ConfigError(
+                f"--set {override!r} is not of the form section.key=value; `geoseg config show` lists the keys"
+            )
         try:
             _set(document, key.strip(), _parse(value), f"--set {override!r}")
         except yaml.YAMLError as error:

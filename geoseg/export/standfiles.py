@@ -80,7 +80,9 @@ def _summary(folder: Path) -> dict[str, Any]:
     try:
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{folder} is no run directory: it has no summary.json") from error
+        raise InputError(
+            f"{folder} is no run directory: it has no summary.json; give the folder that `geoseg run` made"
+        ) from error
     if "stand" not in summary:
         raise InputError(f"{folder} holds no rows yet; run geoseg vectorize {folder} first")
     return summary

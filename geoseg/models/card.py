@@ -149,7 +149,10 @@ class ModelCard(_Part):
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            raise ModelError(f"{path.parent} is no model directory: it has no {path.name}") from None
+            raise ModelError(
+                f"{path.parent} is no model directory: it has no {path.name}; "
+                "`geoseg models` lists those that come with geoseg"
+            ) from None
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"

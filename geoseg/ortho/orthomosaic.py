@@ -213,7 +213,10 @@ class Ortho:
         if valid is None or valid.all():
             return whole
         if not valid.any():
-            raise OrthoError(f"{self.name} has no valid pixel: all of it is transparent or nodata")
+            raise OrthoError(
+                f"{self.name} has no valid pixel: all of it is transparent or nodata; "
+                "look at its nodata value and alpha band"
+            )
         rows, cols = self.geobox.shape
         coarse = scaled(self.geobox.affine, cols / valid.shape[1], rows / valid.shape[0])
         native = self.geobox.crs.proj if self.geobox.crs is not None else crs

@@ -50,8 +50,11 @@ def open_dataset(path: str, level: int | None = None) -> Any:
             return rasterio.open(path, **options)
     except RasterioIOError as error:
         if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
-            raise OrthoError(f"there is no file {path}") from None
-        raise OrthoError(f"{short_name(path)} cannot be opened as a raster: {_one_line(error)}") from error
+            raise OrthoError(f"there is no file {path}; check the path") from None
+        raise OrthoError(
+            f"{short_name(path)} cannot be opened as a raster: {_one_line(error)}; "
+            "expected a GeoTIFF or another raster of GDAL"
+        ) from error
 
 
 class Source:

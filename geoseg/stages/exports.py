@@ -91,7 +91,10 @@ def open_finished(run: Path) -> RunDirectory:
         InputError: If there is no run in the folder.
     """
     if not (run / FIELD).is_file():
-        raise InputError(f"{run} holds no {FIELD}; expected the directory of a finished run")
+        raise InputError(
+            f"{run} holds no {FIELD}; expected the directory of a finished run: "
+            "run geoseg run or geoseg vectorize first"
+        )
     return RunDirectory(run)
 
 

@@ -62,7 +62,9 @@ def simulate_run(
         field = directory.facts("segment")["field"]
         rows = directory.facts("rows").get("rows", {})
         if field["nominal"]:
-            raise PrescriptionError("the ortho has no georeference, so no machine can follow a map of it")
+            raise PrescriptionError(
+                "the ortho has no georeference, so no machine can follow a map of it; export the ortho with coordinates"
+            )
         with bar("simulate", 2 + len(thresholds) + len(sections_m), "step") as progress:
             simulation, look = simulate(
                 directory / CLASSES,
@@ -104,7 +106,7 @@ def prescribed(out: str | Path) -> SprayConfig:
     from geoseg.spray.settings import SprayConfig
 
     if not (Path(out) / RECORD).is_file():
-        raise InputError(f"{out} is no run directory: it has no {RECORD}")
+        raise InputError(f"{out} is no run directory: it has no {RECORD}; give the folder that `geoseg run` made")
     with RunDirectory(Path(out)) as directory:
         found = directory.facts("prescribe").get("spray")
     return SprayConfig() if found is None else build(SprayConfig, found, RECORD)

@@ -49,7 +49,8 @@ def pixel_grid(raster: Path | str) -> PixelGrid:
         crs, transform = source.crs, source.transform
     if crs is not None and crs.is_geographic:
         raise InputError(
-            f"{raster} is in {crs.to_string()}, in degrees; expected a class raster in metres, such as UTM"
+            f"{raster} is in {crs.to_string()}, in degrees; expected a class raster in metres: "
+            "give the classes.tif of a run, or warp it to UTM"
         )
     unit_m = float(crs.linear_units_factor[1]) if crs is not None and crs.is_projected else 1.0
     return PixelGrid(transform, abs(transform.determinant) * unit_m**2)
@@ -67,7 +68,7 @@ def open_raster(raster: Path | str) -> DatasetReader:
     try:
         return rasterio.open(raster)
     except RasterioIOError as error:
-        raise InputError(f"{raster} cannot be opened as a raster: {error}") from error
+        raise InputError(f"{raster} cannot be opened as a raster: {error}; give the classes.tif of a run") from error
 
 
 def read_rect(raster: DatasetReader, rect: Rect, bands: int | list[int] = 1) -> NDArray[Any]:
@@ -86,4 +87,7 @@ def read_rect(raster: DatasetReader, rect: Rect, bands: int | list[int] = 1) -> 
         with environment():
             return raster.read(bands, window=Window(*origin, width, height))  # type: ignore[no-any-return]
     except RasterioIOError as error:
-        raise InputError(f"{raster.name} cannot be read at row {rect.row0}, column {rect.col0}: {error}") from error
+        raise InputError(
+            f"{raster.name} cannot be read at row {rect.row0}, column {rect.col0}: {error}; "
+            "the file may be damaged: run geoseg segment again with --fresh"
+        ) from error
