@@ -23,6 +23,7 @@ from geoseg.adapt.field import Field, open_field
 from geoseg.adapt.fieldrule import FieldRule, survey
 from geoseg.config import load_as
 from geoseg.errors import InputError
+from geoseg.legend import CROP, LEGEND, SOIL, WEED
 from geoseg.models import load
 from geoseg.models.card import Segmenter
 from geoseg.segment.forward import classify
@@ -61,16 +62,44 @@ def raster_scores(field: Field, labels: np.ndarray, part: Rect, what: FieldRule 
         for window in windows(part.shape, 1024, margin, 16):
             read, to = (_moved(rect, part) for rect in (window.read, window.write))
             image, valid = reader.read(read)
-            if isinstance(what, FieldRule):
-                found = what.classify(image, read)[0]
-            elif hasattr(what, "classify"):
-                found = what.classify(image[None])[0][0]
-            else:
-                found = classify(what(image[None]))[0][0]
             crop = window.crop.slices
             truth = np.where(valid[crop], labels[to.slices], 255)
-            matrix += confusion(truth, found[crop])
+            matrix += confusion(truth, _classes(what, image, read)[crop])
     return scores(matrix)
+
+
+def _classes(what: FieldRule | Segmenter, image: np.ndarray, read: Rect) -> np.ndarray:
+    """(H, W) classes of an image whose place in the field is `read`."""
+    if isinstance(what, FieldRule):
+        return what.classify(image, read)[0]
+    if hasattr(what, "classify"):
+        return np.asarray(what.classify(image[None])[0][0])
+    return np.asarray(classify(what(image[None]))[0][0])
+
+
+def picture(path: Path, field: Field, labels: np.ndarray, part: Rect, all_of: dict[str, FieldRule | Segmenter]) -> None:
+    """The same square of the field as a picture, as labelled and as each one sees it, written as an image."""
+    from matplotlib import pyplot as plt
+    from matplotlib.colors import ListedColormap
+
+    side, edge = 640, 64
+    row, col = (part.row0 + part.row1 - side) // 2, (part.col0 + part.col1 - side) // 2
+    square = Rect(row, col, row + side, col + side)
+    with field.source.reader(field.grid, field.outline) as reader:
+        image = reader.read(square)[0]
+        panels = {"picture": image[:3].transpose(1, 2, 0), "labels": labels[square.slices]}
+        for name, what in all_of.items():
+            margin = what.margin_px if isinstance(what, FieldRule) else edge
+            around = square.grow(margin)
+            inner = slice(margin, -margin)
+            panels[name] = _classes(what, reader.read(around)[0], around)[inner, inner]
+    colours = ListedColormap([[part / 255 for part in LEGEND[code].rgb] for code in (SOIL, CROP, WEED)])
+    figure, axes = plt.subplots(1, len(panels), figsize=(3 * len(panels), 3.3), layout="constrained")
+    for axis, (name, pixels) in zip(axes, panels.items(), strict=True):
+        axis.imshow(pixels, **({} if pixels.ndim == 3 else {"cmap": colours, "vmin": 0, "vmax": 2}))
+        axis.set_title(name)
+        axis.set_axis_off()
+    figure.savefig(path, dpi=100, pil_kwargs={"quality": 85} if path.suffix == ".jpg" else None)
 
 
 def _moved(rect: Rect, part: Rect) -> Rect:
@@ -122,6 +151,11 @@ def real(options: argparse.Namespace) -> None:
     print(row("row rule", raster_scores(where, labels, part, survey(where))), flush=True)
     if found.kept != "row_rule":
         print(row("adapted", raster_scores(where, labels, part, load(options.out)), f"{minutes:.1f} min"), flush=True)
+    if options.picture:
+        kinds = {"model as it was": load(options.model), "row rule": survey(where)}
+        if found.kept != "row_rule":
+            kinds["adapted"] = load(options.out)
+        picture(options.picture, where, labels, part, kinds)
     if options.supervised:
         print(row("supervised", raster_scores(where, labels, part, load(options.supervised))), flush=True)
 
@@ -135,6 +169,7 @@ def main() -> None:
     for name in ("ortho", "labels", "--model", "--out"):
         field.add_argument(name, type=str if name == "--model" else Path, **({"required": True} if "-" in name else {}))
     field.add_argument("--supervised")
+    field.add_argument("--picture", type=Path, help="draw a square of the field as each one sees it")
     field.add_argument("--cols", type=int, nargs=2)
     field.add_argument("--set", dest="overrides", action="append", default=[])
     field.set_defaults(run=real)

@@ -71,7 +71,7 @@ class _Group(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option("--json-events", is_flag=True, help="Progress of any command on stderr as JSON lines.")
 @click.pass_context
-def main(context: click.Context, debug: bool, json_events: bool) -> None:
+def main(context: click.Context, debug: bool, json_events: bool) -> None:  # noqa: ARG001 - the group reads debug
     """Turn drone flights over crop fields into sprayer maps.
 
     Start with `geoseg demo`, then `geoseg run ORTHO`.

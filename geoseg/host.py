@@ -98,9 +98,6 @@ def _machine_memory() -> tuple[float | None, float | None]:
 
 
 def _windows_memory() -> tuple[float | None, float | None]:
-    if sys.platform != "win32":
-        return None, None
-
     class Status(ctypes.Structure):
         _fields_ = (
             ("length", ctypes.c_ulong),
@@ -112,7 +109,7 @@ def _windows_memory() -> tuple[float | None, float | None]:
         )
 
     status = Status(length=ctypes.sizeof(Status))
-    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+    if not ctypes.CDLL("kernel32").GlobalMemoryStatusEx(ctypes.byref(status)):
         return None, None
     return status.total / 2**20, status.free / 2**20
 

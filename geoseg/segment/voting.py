@@ -111,8 +111,8 @@ def group_votes(weight: NDArray[np.uint8], offsets: NDArray[np.int8], voting: Vo
     row, col, cell = row[inside], col[inside], (to_row * width + to_col)[inside]
     strength = weight[row, col].astype(np.float64)
     votes = np.bincount(cell, strength, height * width).astype(np.float32).reshape(weight.shape)
-    scaled = np.bincount(cell, strength * length[inside], height * width).reshape(weight.shape)
-    centres = _peaks(_smooth(votes, voting), scaled, voting)
+    scaled: Floats = np.bincount(cell, strength * length[inside], height * width).astype(np.float64)
+    centres = _peaks(_smooth(votes, voting), scaled.reshape(weight.shape), voting)
     if not centres.row.size:
         return Grouped(label, centres, long)
     cells, back = np.unique(cell, return_inverse=True)
@@ -134,7 +134,7 @@ def _clip(offsets: Ints, longest_px: int) -> tuple[Ints, Ints, Ints, NDArray[np.
 def _kernel(voting: Voting) -> Floats:
     steps = np.arange(-voting.smooth_px, voting.smooth_px + 1)
     shape = np.exp(-0.5 * (steps / max(voting.sigma_px, 1e-6)) ** 2)
-    return np.maximum(np.rint(shape / shape.sum() * _KERNEL_SUM), 0)
+    return np.asarray(np.maximum(np.rint(shape / shape.sum() * _KERNEL_SUM), 0))
 
 
 def _smooth(values: NDArray[np.float32], voting: Voting) -> NDArray[np.float32]:
