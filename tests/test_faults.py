@@ -113,7 +113,7 @@ def test_another_model_never_stands_beside_the_old_prescription(field, tmp_path,
     with pytest.raises(KeyboardInterrupt):
         run(field, out, Other())
     assert {path.name for path in out.iterdir() if path.is_file()} == {
-        ".lock", "classes.tif", "classes.tif.aux.xml", "confidence.tif", "preview.tif", "run.json",
+        ".lock", "classes.tif", "classes.tif.aux.xml", "confidence.tif", "ortho.vrt", "preview.tif", "run.json",
     }  # fmt: skip
     assert not any(path.is_file() for path in (out / "prescription").rglob("*"))
 

@@ -42,7 +42,9 @@ def assert_same(folder):
 def test_killed_before_and_after_every_file_that_takes_its_place(field, tmp_path):
     log = run_killer(field[0], tmp_path, "replaces", "3")  # 1 takes four minutes
     assert len(log) + 1 == assert_same(tmp_path) > 12
-    assert {len(line["finished stages"]) for line in log} == {0, 1, 2, 3, 4, 5}
+    stages = {len(line["finished stages"]) for line in log}
+    assert {0, 7} <= stages, "from before the first stage's end to after the last one's"
+    assert len(stages) >= 6
 
 
 def test_killed_at_random_moments(field, tmp_path):

@@ -1,7 +1,8 @@
 """The loop: read windows ahead, run the network, keep what it gives block by block.
 
-Reader threads fetch windows before they are needed, the calling thread runs the network, a writer thread compresses
-finished blocks. Memory is bounded by the windows in flight and two open blocks, whatever the size of the ortho.
+Reader threads fetch windows before they are needed, one thread runs the network, the calling thread puts what it gave
+into blocks meanwhile, and a writer thread compresses finished blocks. Memory is bounded by the windows in flight
+and two open blocks, whatever the size of the ortho.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from geoseg.windows import Rect, Window, rect_windows
 
 __all__ = ["PredictStats", "SegmentConfig", "WindowReader", "classify", "predict", "tiling_for"]
 
+Layers = tuple[np.ndarray, ...]
 Progress = Callable[[int], None]
 """Called with the number of pixels of the grid that are newly finished."""
 
@@ -59,7 +61,7 @@ class PredictStats:
         forwarded_px: Pixels that went through the network, margins included.
         valid_px: Valid pixels written.
         forward_s: Seconds inside the network.
-        wait_s: Seconds that the network waited for a reader.
+        wait_s: Seconds that the loop waited for a reader.
         total_s: Seconds of the whole loop.
         faults: What went wrong with the device, one line each.
     """
@@ -150,14 +152,14 @@ class _Loop:
         try:
             with (
                 ThreadPoolExecutor(self.config.readers, "geoseg-read") as readers,
+                ThreadPoolExecutor(1, "geoseg-network") as network,
                 ThreadPoolExecutor(1, "geoseg-write") as writer,
             ):
                 saves: deque[Future[None]] = deque()
-                for batch in self._batches(self._read_ahead(readers)):
-                    for task, found in self._forward(batch):
-                        block = self._paste(task, found)
-                        if task.last:
-                            saves.append(writer.submit(self._close_block, task.block, block))
+                for task, found in self._results(readers, network):
+                    block = self._paste(task, found)
+                    if task.last:
+                        saves.append(writer.submit(self._close_block, task.block, block))
                     while len(saves) > 2 or (saves and saves[0].done()):
                         saves.popleft().result()
                 for save in saves:
@@ -167,6 +169,27 @@ class _Loop:
                 reader.close()
         self.stats.total_s = time.perf_counter() - started
         return self.stats
+
+    def _results(
+        self, readers: ThreadPoolExecutor, network: ThreadPoolExecutor
+    ) -> Iterator[tuple[_Task, Layers | None]]:
+        """Windows in order with what the network gave, which is already at work on the next ones."""
+        flight: deque[tuple[list[_Task], Future[Iterator[Layers]]]] = deque()
+        for batch in self._batches(self._read_ahead(readers)):
+            flight.append((batch, network.submit(self._forward, batch)))
+            if len(flight) > 1:
+                yield from self._matched(*flight.popleft())
+        while flight:
+            yield from self._matched(*flight.popleft())
+
+    def _matched(self, batch: list[_Task], future: Future[Iterator[Layers]]) -> Iterator[tuple[_Task, Layers | None]]:
+        found = future.result()
+        for task in batch:
+            if task.image is None:
+                self.stats.skipped += task.error is None
+                yield task, None
+            else:
+                yield task, next(found)
 
     def _read_ahead(self, readers: ThreadPoolExecutor) -> Iterator[_Task]:
         """Windows in order, read by the pool, with a bounded number in flight."""
@@ -228,25 +251,21 @@ class _Loop:
         if group:
             yield group
 
-    def _forward(self, batch: list[_Task]) -> Iterator[tuple[_Task, tuple[np.ndarray, ...] | None]]:
+    def _forward(self, batch: list[_Task]) -> Iterator[Layers]:
+        """What the network gives for the windows of a batch that were read."""
         images = [task.image for task in batch if task.image is not None]
-        results: Iterator[tuple[np.ndarray, ...]] = iter(())
-        if images:
-            stack = np.stack(images)
-            started = time.perf_counter()
-            with span("forward", shape=stack.shape):
-                results = zip(*self.forward(stack), strict=True)
-            self.stats.forward_s += time.perf_counter() - started
-            self.stats.windows += len(images)
-            self.stats.forwarded_px = self.forward.forwarded_px
-        for task in batch:
-            if task.image is None:
-                self.stats.skipped += task.error is None
-                yield task, None
-            else:
-                yield task, next(results)
+        if not images:
+            return iter(())
+        stack = images[0][None] if len(images) == 1 else np.stack(images)
+        started = time.perf_counter()
+        with span("forward", shape=stack.shape):
+            results = zip(*self.forward(stack), strict=True)
+        self.stats.forward_s += time.perf_counter() - started
+        self.stats.windows += len(images)
+        self.stats.forwarded_px = self.forward.forwarded_px
+        return results
 
-    def _paste(self, task: _Task, found: tuple[np.ndarray, ...] | None) -> _OpenBlock:
+    def _paste(self, task: _Task, found: Layers | None) -> _OpenBlock:
         """Put a window's result into its block; the block leaves the open ones with its last window."""
         block = self.open.get(task.block)
         if block is None:
