@@ -1,7 +1,8 @@
 """The command `geoseg run`, killed with SIGKILL again and again and started again, against a run that nobody disturbed.
 
     python benchmarks/kills.py ORTHO [--crop 1500 2000] [--kills 20] [--log kills.jsonl] [--workers 2]
- Every kill aims at a stage, in turn, and comes at a random moment of it; several kills fall into one run directory
+
+Every kill aims at a stage, in turn, and comes at a random moment of it; several kills fall into one run directory
 until that is whole, then the next directory begins. At the end every file of every directory is compared byte for byte
 with those of the undisturbed run, `run.json` and `report.json` without times and places. Prints one line per kill and
 ends with 1 if a byte differs.
