@@ -31,7 +31,7 @@ def told(field, tmp_path_factory):
 
 def test_every_stage_starts_and_finishes(told):
     _, events, _, _ = told
-    stages = ["segment", "vectorize", "rows", "prescribe", "picture"]
+    stages = ["segment", "vectorize", "rows", "prescribe", "picture", "qgis", "report"]
     for name in ("stage_started", "stage_finished"):
         assert [event["stage"] for event in events if event["event"] == name] == stages
     assert events[-1]["event"] == "run_finished"

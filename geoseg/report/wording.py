@@ -63,7 +63,7 @@ def percent(share: float) -> str:
     """A share of 0..1 in percent.
 
     Example:
-        >>> percent(0.001236), percent(0.0625), percent(0.6874), percent(0.00001), percent(0)
+        >>> percent(0.001236), percent(0.0628), percent(0.6874), percent(0.00001), percent(0)
         ('0.12 %', '6.3 %', '68.7 %', '< 0.01 %', '0 %')
     """
     value = 100 * share
@@ -78,7 +78,7 @@ def litres(value: float) -> str:
     """An amount of liquid.
 
     Example:
-        >>> litres(1.9768), litres(31.25), litres(4321.0)
+        >>> litres(1.9768), litres(31.27), litres(4321.0)
         ('1.98 L', '31.3 L', '4,321 L')
     """
     return f"{_significant(value)} L"
@@ -109,7 +109,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> duration(0.224), duration(125.4), duration(7300)
-        ('0.2 s', '2 min 5 s', '2 h 2 min')
+        ('0.2 s', '2 min 5 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.1f} s"

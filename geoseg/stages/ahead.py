@@ -22,6 +22,7 @@ def look_ahead(config: Config, *files: str | Path | None, model: bool = True) ->
     Raises:
         InputError: Naming the first that is not.
     """
+    from geoseg.adapt.segmenter import load_rule
     from geoseg.export.profiles import read_profile
     from geoseg.models.card import read_card
     from geoseg.spray.machine import read_machine
@@ -29,7 +30,7 @@ def look_ahead(config: Config, *files: str | Path | None, model: bool = True) ->
     for given in files:
         if given is not None and not _elsewhere(str(given)) and not Path(given).exists():
             raise OrthoError(f"there is no file {given}{_like(Path(given))}")
-    if model:
+    if model and load_rule(config.model) is None:
         read_card(config.model)
     for profile in config.profiles:
         read_profile(profile)
