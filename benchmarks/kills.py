@@ -4,7 +4,7 @@
 
 Every kill aims at a stage, in turn, and comes at a random moment of it; several kills fall into one run directory
 until that is whole, then the next directory begins. At the end every file of every directory is compared byte for byte
-with those of the undisturbed run, `run.json` and `report.json` without times and places. Prints one line per kill and
+with those of the undisturbed run, `run.json` without its times, the report left out. Prints one line per kill and
 ends with 1 if a byte differs.
 """
 
@@ -25,7 +25,9 @@ from typing import Any
 from crop import cropped
 
 PATIENCE_S = 600
-MAY_DIFFER = ("seconds", "time", "started", "finished", "_s", "peak_mb", "loop")
+REPORT = ("report.html", "report.json")
+"""They tell when and how long, in sentences and tables."""
+MAY_DIFFER = ("seconds", "time", "started", "finished", "_s", "peak_mb", "loop", *REPORT)
 """Ends of the names of what a record says of times, memory and how much the network had to do."""
 
 
@@ -83,11 +85,11 @@ def differences(wanted: Path, found: Path) -> list[str]:
 
 
 def _same(one: Path, other: Path) -> bool:
-    if one.name in (".lock", "report.html"):  # report.html shows what report.json says, times and all
+    if one.name in (".lock", *REPORT):
         return True
     if not (one.exists() and other.exists()):
         return False
-    if one.name in ("run.json", "report.json"):
+    if one.name == "run.json":
         return timeless(json.loads(one.read_text())) == timeless(json.loads(other.read_text()))
     return one.read_bytes() == other.read_bytes()
 
