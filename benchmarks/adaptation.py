@@ -147,14 +147,13 @@ def real(options: argparse.Namespace) -> None:
     part = Rect(0, cols[0], where.shape[0], cols[1])
     print("\n".join(found.lines()))
     print(f"kept: {found.kept}; {minutes:.1f} minutes; label noise {found.card.training.get('label_noise')}\n{HEAD}")
-    print(row("model as it was", raster_scores(where, labels, part, load(options.model))), flush=True)
-    print(row("row rule", raster_scores(where, labels, part, survey(where))), flush=True)
+    kinds = {"model as it was": load(options.model), "row rule": survey(where)}
     if found.kept != "row_rule":
-        print(row("adapted", raster_scores(where, labels, part, load(options.out)), f"{minutes:.1f} min"), flush=True)
+        kinds["adapted"] = load(options.out)
+    for name, what in kinds.items():
+        more = f"{minutes:.1f} min" if name == "adapted" else ""
+        print(row(name, raster_scores(where, labels, part, what), more), flush=True)
     if options.picture:
-        kinds = {"model as it was": load(options.model), "row rule": survey(where)}
-        if found.kept != "row_rule":
-            kinds["adapted"] = load(options.out)
         picture(options.picture, where, labels, part, kinds)
     if options.supervised:
         print(row("supervised", raster_scores(where, labels, part, load(options.supervised))), flush=True)

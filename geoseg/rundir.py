@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import re
 import shutil
 import time
@@ -24,7 +23,7 @@ from geoseg.errors import BusyError, InputError
 from geoseg.host import forget_peak, peak_mb
 from geoseg.progress import emit, span
 from geoseg.segment.blocks import fingerprint
-from geoseg.segment.durable import full_disk, remove_folder, replace_file
+from geoseg.segment.durable import full_disk, remove_folder, write_file
 
 __all__ = ["RunDirectory", "Stage", "write_json"]
 
@@ -40,9 +39,7 @@ _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|/vsi[a-z0-9_]+/")
 
 def write_json(path: Path, document: Any) -> None:
     """Write indented JSON in one atomic step."""
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    replace_file(temporary, path)
+    write_file(path, f"{json.dumps(document, indent=2, ensure_ascii=False, default=str)}\n".encode())
 
 
 @dataclass

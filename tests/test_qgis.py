@@ -21,7 +21,6 @@ import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
-from fakes import fake_card
 from geoseg import job
 from geoseg.config import load_config
 from geoseg.export.profiles import profile_names, read_profile
@@ -41,30 +40,17 @@ from geoseg.qgis.project import spatial_reference
 from geoseg.qgis.styles import Image, Style
 from geoseg.qgis.symbols import polygon
 from geoseg.stages.exports import export_further
+from test_job import COLOURS, ColourSegmenter
 
 PYTHON = Path("/usr/bin/python3")
 READER = Path(__file__).with_name("qgis_reader.py")
 GSD, SHAPE = 0.005, (1200, 1600)
 TRANSFORM = Affine(GSD, 0, 500000, 0, -GSD, 5400000)
-COLOURS = np.array([[150, 120, 90], [20, 200, 20], [200, 20, 200]], np.uint8)
 CONFIG = ("spray.section_m=0.5", "spray.buffer_m=0.2", "segment.write_px=512")
 STYLES = [
     *LAYER_STYLES.values(), CLASSES_STYLE, CONFIDENCE_STYLE, rate_style([0, 200]), rate_style(range(0, 400, 10)),
     rate_raster_style([0, 133.33]), Style(by_class("class", polygon)), Style(Image((4, 2, 1), None, (3, 900))),
 ]  # fmt: skip
-
-
-class ColourSegmenter:
-    """Tells classes by exact colours: what the test paints is what it finds."""
-
-    card = fake_card(
-        gsd={"train_m": GSD, "min_m": 0.002, "max_m": 0.01}, tiling={"write_px": 512, "margin_px": 32, "stride_px": 32}
-    )
-
-    def __call__(self, images):
-        distance = [np.abs(images.astype(np.float32) - colour[:, None, None]).sum(axis=1) for colour in COLOURS]
-        nearest = np.argmin(distance, axis=0)
-        return np.stack([np.where(nearest == code, 0.9, 0.05) for code in range(3)], axis=1).astype(np.float32)
 
 
 def truth() -> np.ndarray:

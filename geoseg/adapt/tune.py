@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from geoseg.adapt.balance import View
 from geoseg.errors import ConfigError
-from geoseg.legend import LEGEND, NODATA
+from geoseg.legend import NODATA
 from geoseg.models.card import GsdRange, ModelCard
 from geoseg.models.reduce import scores_of
 from geoseg.models.storage import TorchSegmenter, channels_last, pick_device
@@ -28,7 +28,7 @@ from geoseg.progress import bar
 from geoseg.segment.forward import classify
 from geoseg.train.augment import AugmentConfig
 from geoseg.train.crops import Batch, CropConfig, Crops, ahead
-from geoseg.train.losses import dice_loss
+from geoseg.train.losses import balanced_weights, dice_loss
 from geoseg.train.sets import CropSource
 from geoseg.train.updates import adamw, follow
 
@@ -135,8 +135,8 @@ def class_weights(sets: Sequence[CropSource], balance: float) -> Tensor:
         sets: What is learnt from.
         balance: Power of the share of a class.
     """
-    counts = sum((torch.as_tensor(one.pixels, dtype=torch.float32) for one in sets), torch.zeros(len(LEGEND)))
-    return (counts.max().clamp(min=1) / counts.clamp(min=1)) ** balance
+    weights = balanced_weights(torch.as_tensor(sum(one.pixels for one in sets), dtype=torch.float64))
+    return (weights / weights.min()) ** balance
 
 
 def network_classes(card: ModelCard, module: nn.Module, device: str = "auto") -> Callable[[View], NDArray[np.uint8]]:

@@ -25,6 +25,7 @@ from geoseg.errors import InputError
 from geoseg.export.columns import LAYERS, Layer
 from geoseg.qgis.fieldstyles import LAYER_STYLES, rate_style
 from geoseg.qgis.styles import Style
+from geoseg.vectors.package import GEOMETRY
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -33,8 +34,6 @@ __all__ = ["FieldPackage", "replace_layer"]
 
 EPOCH = "1970-01-01T00:00:00.000Z"
 """Time stamp in every file, so that the same run gives the same bytes."""
-GEOMETRY = "geom"
-"""Name of the geometry column, GDAL's default."""
 
 _LAYER_STYLES = """
 CREATE TABLE IF NOT EXISTS layer_styles (

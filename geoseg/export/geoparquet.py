@@ -20,6 +20,7 @@ import shapely
 
 from geoseg.errors import InputError
 from geoseg.export.columns import LAYERS
+from geoseg.vectors.package import shapes_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +30,6 @@ __all__ = ["write_geoparquet"]
 _GROUP = 100_000
 _POINT_COLUMNS = LAYERS["plants"].columns
 _NULLABLE = {column.name for column in _POINT_COLUMNS if column.optional}
-_ENVELOPE = (0, 32, 48, 48, 64)
-"""Bytes of the envelope in the header of a GeoPackage geometry, by its code."""
 
 
 def write_geoparquet(package: Path, out: Path, group: int = _GROUP) -> int:
@@ -99,7 +98,7 @@ def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     *columns, blobs = zip(*rows, strict=True)
-    shapes = shapely.from_wkb([blob[8 + _ENVELOPE[blob[3] >> 1 & 7] :] for blob in blobs])
+    shapes = shapes_of(blobs)
     sides = shapely.bounds(shapes).T
     arrays = [pa.array(values, field.type) for values, field in zip(columns, list(schema)[:-2], strict=True)]
     box = pa.StructArray.from_arrays([pa.array(side) for side in sides], fields=list(schema.field("bbox").type))

@@ -13,9 +13,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-import sqlite3
 import warnings
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from geoseg.export.labeltiles import draft
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
 from geoseg.ortho.source import environment
 from geoseg.segment.layers import Layer
+from geoseg.vectors.package import open_package
 from geoseg.windows import Rect, blocks
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _burn(package: Path, transform: Any, rect: Rect) -> NDArray[np.uint32] | Non
 def _write_table(package: Path, out: Path) -> int:
     """One line a plant: its number in the raster, its class and its id."""
     count = 0
-    with draft(out) as file, closing(sqlite3.connect(package)) as database:
+    with draft(out) as file, open_package(package) as database:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(("id", "class", "plant_id"))
         plants = database.execute('SELECT fid, "class", plant_id FROM plant_outlines ORDER BY fid')

@@ -19,8 +19,8 @@ from geoseg.cartography import rate_colors
 from geoseg.legend import CROP, LEGEND, WEED
 from geoseg.report.mapdraw import Frame, dots, outlines, picture
 from geoseg.report.mapread import collect_paths, read_pieces, read_places
-from geoseg.report.measure import open_package
 from geoseg.report.quicklook import class_cover, preview_image, strengths
+from geoseg.vectors.package import open_package
 
 __all__ = ["Budget", "MapLayer", "Shape", "field_map"]
 

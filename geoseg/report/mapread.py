@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.report.mapdraw import Frame, outlines
-from geoseg.report.measure import open_package
+from geoseg.vectors.package import GEOMETRY, open_package, shapes_of
 
 __all__ = ["collect_paths", "read_pieces", "read_places"]
 
@@ -45,16 +45,9 @@ def read_pieces(
     package: Path, layer: str, frame: Frame, by: str | None = None
 ) -> Iterator[tuple[NDArray[np.object_], NDArray[np.float64]]]:
     """Shapes without detail that the map cannot show, and the value of a column (0 without one), piece by piece."""
-    from pyogrio.raw import read
-
-    start = 0
-    while True:
-        columns = [by] if by else []
-        _, _, wkb, data = read(package, layer=layer, columns=columns, skip_features=start, max_features=_AT_ONCE)
-        if not len(wkb):
-            return
-        shapes = shapely.simplify(shapely.from_wkb(wkb), 0.4 * frame.grid.affine.a)
-        yield shapes, data[0].astype(np.float64) if by else np.zeros(len(shapes))
-        if len(wkb) < _AT_ONCE:
-            return
-        start += _AT_ONCE
+    with open_package(package) as database:
+        value = f'"{by}"' if by else "0"
+        cursor = database.execute(f'SELECT {GEOMETRY}, {value} FROM "{layer}" ORDER BY fid')
+        while rows := cursor.fetchmany(_AT_ONCE):
+            blobs, values = zip(*rows, strict=True)
+            yield shapely.simplify(shapes_of(blobs), 0.4 * frame.grid.affine.a), np.array(values, np.float64)

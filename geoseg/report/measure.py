@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,9 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.cartography import nice_length
 from geoseg.legend import LEGEND
+from geoseg.vectors.package import open_package
 
-__all__ = ["confidence_histogram", "open_package", "rate_table", "spacing_histogram"]
+__all__ = ["confidence_histogram", "rate_table", "spacing_histogram"]
 
 BLOCKS = 64
 """Blocks of a raster that a sample reads at most."""
@@ -91,10 +89,3 @@ def rate_table(package: Path) -> list[dict[str, float]]:
     return [
         {"rate_l_ha": rate, "zones": zones, "area_ha": m2 / 1e4, "litres": m2 / 1e4 * rate} for rate, zones, m2 in found
     ]
-
-
-@contextmanager
-def open_package(package: Path) -> Iterator[sqlite3.Connection]:
-    """A GeoPackage as a database, for reading."""
-    with closing(sqlite3.connect(f"{package.resolve().as_uri()}?mode=ro", uri=True)) as database:
-        yield database

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from geoseg.errors import RunError
 
-__all__ = ["full_disk", "remove_folder", "replace_file", "usable_name"]
+__all__ = ["full_disk", "remove_folder", "replace_file", "usable_name", "write_file"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -24,6 +24,14 @@ def replace_file(temporary: Path, destination: Path) -> None:
         os.fsync(file.fileno())
     with _held_open(destination):
         os.replace(temporary, destination)
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Write a file, durably and in one step; gives its path back."""
+    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
+    temporary.write_bytes(content)
+    replace_file(temporary, path)
+    return path
 
 
 @contextmanager

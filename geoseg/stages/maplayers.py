@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +16,7 @@ from geoseg.qgis.project import Group, Layer
 from geoseg.qgis.styles import Image, Style
 from geoseg.results import CLASSES, CONFIDENCE, FIELD, ORTHO_VRT, PREVIEW
 from geoseg.rundir import RunDirectory
+from geoseg.vectors.package import open_package
 
 __all__ = ["map_groups", "preview_style"]
 
@@ -132,7 +131,7 @@ def _content(package: Path) -> _Content:
     """What there is in ``field.gpkg``; nothing where there is no such file."""
     if not package.is_file():
         return _Content(frozenset(), ())
-    with closing(sqlite3.connect(f"{package.resolve().as_uri()}?mode=ro", uri=True)) as database:
+    with open_package(package) as database:
         tables = {name for (name,) in database.execute("SELECT table_name FROM gpkg_geometry_columns")} & set(_NAMES)
         full = {name for name in tables if database.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()}
         rates: list[tuple[float]] = []

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from geoseg.results import CLASSES, CONFIDENCE, PREVIEW, PROJECT
 from geoseg.rundir import RunDirectory
-from geoseg.segment.durable import replace_file
+from geoseg.segment.durable import write_file
 
 __all__ = ["qgis_stage"]
 
@@ -30,11 +27,4 @@ def qgis_stage(directory: RunDirectory) -> None:
         found = {name: style for name, style in styles.items() if (directory / name).is_file()}
         files = {f"{name.removesuffix('.tif')}.qml": style.qml().encode() for name, style in found.items()}
         files[PROJECT] = build_project(directory).packed(PROJECT.removesuffix(".qgz"))
-        stage.outputs += [_write(directory / name, content) for name, content in files.items()]
-
-
-def _write(path: Path, content: bytes) -> Path:
-    draft = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    draft.write_bytes(content)
-    replace_file(draft, path)
-    return path
+        stage.outputs += [write_file(directory / name, content) for name, content in files.items()]

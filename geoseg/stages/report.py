@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import shapely
 from geoseg.errors import InputError
 from geoseg.results import CLASSES, CONFIDENCE, FIELD, PRESCRIPTION, PREVIEW, REPORT, REPORT_DATA
 from geoseg.rundir import RunDirectory, write_json
+from geoseg.segment.durable import write_file
 from geoseg.stages.picture import field_title
 from geoseg.stages.simulate import SIMULATION
 from geoseg.stages.summary import summary_of
@@ -56,10 +56,9 @@ def report_stage(directory: RunDirectory) -> None:
         content = report_content(title, summary, record, measured, exports, _files(others))
         frame, layers = _map(directory)
         content["map"] = map_content(frame, layers, field["crs"], nominal=field["nominal"])
-        draft = directory / f".{REPORT}.tmp{os.getpid()}"
-        draft.write_text(render_page(content, layers), encoding="utf-8")
+        page = render_page(content, layers).encode()
         write_json(directory / REPORT_DATA, content)
-        os.replace(draft, directory / REPORT)
+        write_file(directory / REPORT, page)
         stage.outputs += [directory / REPORT, directory / REPORT_DATA]
 
 
