@@ -38,6 +38,7 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
     still = AugmentConfig(brightness=0, channel=0, contrast=0, gamma=1, noise=0, blur=0, shadow=0)
     plain = {key: value for key, value in base.card.items() if key not in ("params", "instances")}
     everything = SetShare(FIELDS, 0.75)
+    one_size = {**base.card, "gsd": {"train_m": 0.0027, "min_m": 0.0027, "max_m": 0.0027}}
     return {
         "recipe": base,
         "encoder from nothing": replace(base, encoder="random"),
@@ -47,6 +48,13 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
         "tiles by their number": replace(base, sets=(everything, rendered)),
         "no crops near weeds": replace(base, weedy=0.0),
         "no plant offsets": replace(base, card=plain),
+        "no change of size": replace(base, card=one_size),
+        "pasted plants": replace(base, paste=0.5),
+        "cross-entropy": replace(base, loss="ce"),
+        "weighted cross-entropy": replace(base, loss="weighted_ce"),
+        "focal loss": replace(base, loss="focal"),
+        "Lovasz loss": replace(base, loss="lovasz"),
+        "Tversky loss": replace(base, loss="tversky"),
         "potato alone": replace(base, sets=(potato,)),
         "maize alone": replace(base, sets=(maize,)),
         "potato and rendered fields": replace(base, sets=(potato, rendered)),
