@@ -16,8 +16,9 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
 from geoseg.legend import LEGEND
+from geoseg.report.cover import FAINTEST, class_cover, coarser, cover_image
 from geoseg.report.figure import Key, Panel, compose, draw_polygons, nice_length, rate_colors
-from geoseg.report.quicklook import FAINTEST, _class_keys, _headline, _rate_keys, class_cover, cover_image, quicklook
+from geoseg.report.quicklook import _class_keys, _headline, _rate_keys, quicklook
 
 WEST, NORTH, CRS = 500_000.0, 5_500_000.0, "EPSG:32632"
 TREATED = (8, 80, 155)
@@ -91,7 +92,7 @@ def test_zones_in_degrees_land_on_the_field(tmp_path: Path) -> None:
 
 def test_one_weed_pixel_in_a_large_field_is_seen(tmp_path: Path) -> None:
     _, classes, field = write_field(tmp_path, (4000, 5000), 0.005)
-    _, cover = class_cover(classes, field.bounds)
+    _, cover = coarser(*class_cover(classes, field.bounds), 2)
     assert cover.shape[1] < 1000
     image = cover_image(cover)
     weedy = cover[2] > 0
@@ -114,12 +115,19 @@ def test_cover_counts_every_pixel_once(tmp_path: Path) -> None:
         pixels = source.read(1)
     factor = round(grid.resolution.x / 0.01)
     assert factor > 1
-    # The last row and column of the picture are padded; their shares are of what they hold of the raster's rows.
-    rows = np.full(cover.shape[1], factor)
-    rows[-1] = 1003 - factor * (cover.shape[1] - 1)
-    for code in range(3):
-        counted = (cover[code] * factor * rows[:, None]).sum()
-        assert counted == pytest.approx((pixels == code).sum(), rel=1e-4)
+    for by in (1, 3, 7):
+        _, larger = coarser(grid, cover, by)
+        for code in range(3):
+            counted = (larger[code] * (by * factor) ** 2).sum()
+            assert counted == pytest.approx((pixels == code).sum(), rel=1e-4)
+
+
+def test_a_class_raster_that_changed_is_read_again(tmp_path: Path) -> None:
+    _, classes, field = write_field(tmp_path, (300, 400), 0.05)
+    before = class_cover(classes, field.bounds)[1].copy()
+    with rasterio.open(classes, "r+") as target:
+        target.write(np.full((1, 300, 400), 2, np.uint8))
+    assert not np.array_equal(class_cover(classes, field.bounds)[1], before)
 
 
 def test_the_view_is_the_field_and_not_the_whole_raster(tmp_path: Path) -> None:

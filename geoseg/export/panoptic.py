@@ -67,7 +67,7 @@ def write_panoptic(package: Path, classes: Path, out: Path) -> int:
     tags = {"UNIT": f"row of the plant in layer plant_outlines of {package.name}, from 1"}
     count = _write_table(package, out.with_suffix(".csv"))
     with ExitStack() as stack:
-        sink = Sink(out, grid, PANOPTIC, tags)
+        sink = Sink(out, grid, PANOPTIC, tags, _BLOCK_PX)
         stack.callback(sink.discard)
         for rect in blocks((int(grid.shape[0]), int(grid.shape[1])), _BLOCK_PX):
             numbers = _burn(package, grid.affine, rect)

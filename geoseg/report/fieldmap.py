@@ -17,9 +17,10 @@ from shapely import MultiPolygon, Polygon
 
 from geoseg.cartography import rate_colors
 from geoseg.legend import CROP, LEGEND, WEED
+from geoseg.report.cover import SIDE_PX, class_cover, strengths
 from geoseg.report.mapdraw import Frame, dots, outlines, picture
 from geoseg.report.mapread import collect_paths, read_pieces, read_places
-from geoseg.report.quicklook import class_cover, preview_image, strengths
+from geoseg.report.quicklook import preview_image
 from geoseg.vectors.package import open_package
 
 __all__ = ["Budget", "MapLayer", "Shape", "field_map"]
@@ -41,7 +42,7 @@ class Budget:
         vertices: Vertices of a layer of outlines or lines; a layer with more becomes a picture.
     """
 
-    side_px: int = 1800
+    side_px: int = SIDE_PX
     photo_bytes: int = 1_200_000
     points: int = 12_000
     vertices: int = 50_000
@@ -101,7 +102,7 @@ def field_map(
         budget: How much the map may hold; None: the default.
     """
     budget = budget or Budget()
-    grid, cover = class_cover(files["classes"], boundary.bounds, side_px=budget.side_px)
+    grid, cover = class_cover(files["classes"], boundary.bounds, budget.side_px)
     frame = Frame(grid)
     package, sprayed = files.get("package"), "prescription" in tables
     layers = []

@@ -16,24 +16,16 @@ from matplotlib.axes import Axes
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window as RasterioWindow
 from shapely import MultiPolygon, Polygon
 
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
+from geoseg.report.cover import FAINTEST, class_cover, coarser, cover_image
 from geoseg.report.figure import OUTLINE, Key, Panel, compose, draw_polygons, panel_size, rate_colors, save_png
-from geoseg.windows import Rect
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["class_cover", "cover_image", "preview_image", "quicklook", "strengths"]
-
-READ_PX = 400_000_000
-"""Above this many pixels the class raster is read through its overviews."""
-FULL_WEED, FULL_CROP = 0.10, 0.60
-"""Cover of a panel pixel from which on it has the full colour of the class."""
-FAINTEST = 0.35
-"""Strength of the weed colour where there is hardly any weed."""
+__all__ = ["preview_image", "quicklook"]
 
 
 def quicklook(
@@ -61,7 +53,9 @@ def quicklook(
         title: Name of the field.
     """
     count = 2 if zones is None else 3
-    grid, cover = class_cover(classes, boundary.bounds, count)
+    grid, cover = class_cover(classes, boundary.bounds)
+    fit = panel_size(count, grid.shape[1] / grid.shape[0])
+    grid, cover = coarser(grid, cover, max(math.ceil(side / px) for side, px in zip(grid.shape, fit, strict=True)))
     sharp = grid.zoom_to(_fitted(grid, count))
     photo = preview_image(preview, sharp)
     detail = sharp.resolution.x / 3
@@ -86,75 +80,6 @@ def quicklook(
     return out_png
 
 
-def class_cover(
-    classes: Path, bounds: tuple[float, float, float, float], panels: int = 3, side_px: int | None = None
-) -> tuple[GeoBox, np.ndarray]:
-    """How much of each picture pixel each class takes.
-
-    Args:
-        classes: Class raster; codes as in `geoseg.legend.LEGEND`, anything else counts as nodata.
-        bounds: (left, bottom, right, top) of the field in the raster's CRS; two percent more are shown.
-        panels: Number of panels in the figure; sets the size of a picture pixel.
-        side_px: Longest side of the picture, instead of that of a panel.
-
-    Returns:
-        The grid of the picture, and (K + 1, H, W) float32: the share of every class and, last, of valid pixels.
-    """
-    with rasterio.open(classes) as source:
-        full = GeoBox(source.shape, source.transform, source.crs)
-        view = _view(full, bounds)
-        panel = (side_px, side_px) if side_px else panel_size(panels, view.shape[1] / view.shape[0])
-        factor = max(1, *(math.ceil(side / px) for side, px in zip(view.shape, panel, strict=True)))
-        step = _overview(source.overviews(1), factor, view.size)
-        factor = step * math.ceil(factor / step)
-        height, width = (math.ceil(side / factor) for side in view.shape)
-        cover = np.zeros((len(LEGEND) + 1, height, width), np.float32)
-        for row in range(height):
-            rows = min(factor, view.shape[0] - row * factor)
-            window = RasterioWindow(view.col0, view.row0 + row * factor, view.shape[1], rows)
-            strip = source.read(1, window=window, out_shape=(-(-rows // step), -(-view.shape[1] // step)))
-            cover[:, row] = _shares(strip, width, factor // step)
-    padded = full[view.slices].crop((height * factor, width * factor))
-    return padded.zoom_to((height, width)), cover
-
-
-def cover_image(cover: np.ndarray) -> np.ndarray:
-    """The (H, W, 4) uint8 picture of a (K + 1, H, W) cover; see `quicklook` for the mixing rule."""
-    valid = cover[-1]
-    crop, weed = strengths(cover)
-    rgb = np.empty((*valid.shape, 3), np.float32)
-    rgb[:] = LEGEND[SOIL].rgb
-    for strength, code in ((crop, CROP), (weed, WEED)):
-        rgb += strength[..., None] * (np.array(LEGEND[code].rgb, np.float32) - rgb)
-    alpha = np.where(valid > 0, 255, 0)
-    return np.dstack([np.rint(rgb), alpha]).astype(np.uint8)
-
-
-def strengths(cover: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) strength of the crop's and of the weeds' colour, 0..1, of a (K + 1, H, W) cover."""
-    valid = cover[-1]
-    share = np.divide(cover[:-1], valid, out=np.zeros_like(cover[:-1]), where=valid > 0)
-    weed = np.sqrt(np.clip(share[WEED] / FULL_WEED, 0, 1))
-    weed = np.where(share[WEED] > 0, np.maximum(weed, FAINTEST), 0)
-    return np.sqrt(np.clip(share[CROP] / FULL_CROP, 0, 1)), weed
-
-
-def _overview(available: list[int], factor: int, pixels: int) -> int:
-    """The finest decimation that keeps the read below `READ_PX`, of those that do not exceed `factor`."""
-    steps = [1, *(step for step in available if step <= factor)]
-    return next((step for step in steps if pixels / step**2 <= READ_PX), steps[-1])
-
-
-def _shares(strip: np.ndarray, width: int, factor: int) -> np.ndarray:
-    """(K + 1, width) shares of classes and of valid pixels in a (rows, cols) strip, per `factor` columns."""
-    counts = np.zeros((len(LEGEND), width * factor), np.uint32)
-    for entry in LEGEND.entries:
-        counts[entry.code, : strip.shape[1]] = (strip == entry.code).sum(axis=0, dtype=np.uint32)
-    cells = counts.reshape(len(LEGEND), width, factor).sum(axis=2)
-    shares = (cells / (strip.shape[0] * factor)).astype(np.float32)
-    return np.concatenate([shares, shares.sum(axis=0, keepdims=True)])
-
-
 def preview_image(preview: Path, grid: GeoBox) -> np.ndarray:
     """(H, W, 4) uint8 of the preview on the grid of the picture."""
     with (
@@ -174,17 +99,6 @@ def preview_image(preview: Path, grid: GeoBox) -> np.ndarray:
         low, high = np.percentile(colours[:, valid], (2, 98))
         colours = np.clip((colours - low) / max(high - low, 1e-9), 0, 1) * 255
     return np.dstack([*colours, np.where(valid, 255, 0)]).astype(np.uint8)
-
-
-def _view(full: GeoBox, bounds: tuple[float, float, float, float]) -> Rect:
-    """The pixels that the maps show: the boundary and two percent around it, inside the grid."""
-    (left, top), (right, bottom) = (
-        ~full.affine * corner for corner in ((bounds[0], bounds[3]), (bounds[2], bounds[1]))
-    )
-    pad = 0.02 * max(right - left, bottom - top)
-    rect = Rect(*(math.floor(value - pad) for value in (top, left)), *(math.ceil(v + pad) for v in (bottom, right)))
-    view = rect.clip((full.shape[0], full.shape[1]))
-    return view if view.size else Rect(0, 0, *full.shape)
 
 
 def _fitted(grid: GeoBox, panels: int) -> tuple[int, int]:

@@ -153,7 +153,8 @@ class BlockStore:
         Raises:
             RunError: If the disk is full.
         """
-        content = zlib.compress(b"".join(pixels.tobytes() for pixels in layers), 1)
+        packer = zlib.compressobj(1)
+        content = b"".join([*(packer.compress(np.ascontiguousarray(pixels)) for pixels in layers), packer.flush()])
         self._write(self._path(block, DONE), hashlib.blake2b(content, digest_size=_DIGEST).digest() + content)
         self._path(block, FAILED).unlink(missing_ok=True)
 

@@ -15,7 +15,7 @@ from geoseg.legend import NODATA
 from geoseg.models.card import ModelCard
 from geoseg.windows import Rect
 
-__all__ = ["CLASSES", "CONFIDENCE", "OFFSETS", "Layer", "coarse_any", "network_layers"]
+__all__ = ["CLASSES", "CONFIDENCE", "OFFSETS", "Layer", "coarse_any", "coarse_sum", "network_layers"]
 
 
 @dataclass(frozen=True)
@@ -97,3 +97,28 @@ def coarse_any(mask: np.ndarray, scale: int) -> np.ndarray:
     padded = np.pad(mask, ((0, -height % scale), (0, -width % scale)))
     cells = padded.reshape(padded.shape[0] // scale, scale, padded.shape[1] // scale, scale)
     return np.asarray(cells.any(axis=(1, 3)))
+
+
+def coarse_sum(bands: np.ndarray, scale: int) -> np.ndarray:
+    """Sums of whole numbers over coarser pixels.
+
+    Args:
+        bands: (C, H, W) unsigned integers.
+        scale: Side of a coarser pixel; the last row and column may be cut.
+
+    Returns:
+        (C, ceil(H / scale), ceil(W / scale)), of a type with room for four times that; what was given if scale is 1.
+    """
+    if scale == 1:
+        return bands
+    most = 4 * np.iinfo(bands.dtype).max * scale**2
+    count, height, width = bands.shape
+    rows = np.zeros((count, -(-height // scale), width), np.uint32 if most < 2**32 else np.uint64)
+    for first in range(scale):
+        part = bands[:, first::scale]
+        rows[:, : part.shape[1]] += part
+    sums = np.zeros((*rows.shape[:2], -(-width // scale)), rows.dtype)
+    for first in range(scale):
+        part = rows[:, :, first::scale]
+        sums[:, :, : part.shape[2]] += part
+    return sums

@@ -282,14 +282,17 @@ class _Loop:
 
     def _fill(self, block: _OpenBlock, task: _Task, found: dict[str, np.ndarray], valid: np.ndarray) -> None:
         """Put the valid pixels of a window into the layers of its block."""
-        window = task.window
+        window, full = task.window, bool(valid.all())
         for layer, pixels in zip(self.store.layers, block.layers, strict=True):
             into = layer.rect(window.write).relative_to(layer.rect(task.block)).slices
             if layer is self.preview:
                 pixels[(..., *into)] = task.preview
             else:
                 part = found[layer.name][(..., *layer.rect(window.crop).slices)]
-                np.copyto(pixels[(..., *into)], part, where=coarse_any(valid, layer.scale))
+                if full:
+                    pixels[(..., *into)] = part
+                else:
+                    np.copyto(pixels[(..., *into)], part, where=coarse_any(valid, layer.scale))
 
     def _close_block(self, rect: Rect, block: _OpenBlock) -> None:
         with span("write"):

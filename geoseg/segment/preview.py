@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.segment.layers import Layer
+from geoseg.segment.layers import Layer, coarse_sum
 
 __all__ = ["PREVIEW", "preview_layer", "reduce_image"]
 
@@ -52,11 +52,14 @@ def reduce_image(image: np.ndarray, valid: np.ndarray, names: Sequence[str], lay
     bands = image[_shown(names)]
     if bands.dtype != layer.dtype:
         bands = np.rint(bands * np.float32(top)).astype(layer.dtype)
-    full = bool(valid.all())
-    sums = _sums(bands if full else np.where(valid, bands, np.zeros((), layer.dtype)), layer.scale)
-    counts = _sums(valid[None].view(np.uint8), layer.scale)
-    means = (2 * sums + counts) // np.maximum(2 * counts, 1)
-    return np.concatenate([means, np.where(counts > 0, np.uint64(top), np.uint64(0))]).astype(layer.dtype)
+    full, scale = bool(valid.all()), layer.scale
+    counts: np.ndarray | None = None  # every cell is whole
+    if not full or any(side % scale for side in valid.shape):
+        counts = coarse_sum(valid[None].view(np.uint8), scale)
+    sums = coarse_sum(bands if full else np.where(valid, bands, np.zeros((), layer.dtype)), scale)
+    found = np.empty((4, *sums.shape[1:]), layer.dtype)
+    found[:3], found[3] = _means(sums, counts, scale), top if counts is None else np.where(counts[0] > 0, top, 0)
+    return found
 
 
 def _shown(names: Sequence[str]) -> list[int]:
@@ -65,13 +68,10 @@ def _shown(names: Sequence[str]) -> list[int]:
     return [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
 
 
-def _sums(bands: np.ndarray, scale: int) -> np.ndarray:
-    """(C, ceil(H / scale), ceil(W / scale)) uint64 sums over cells; the last row and column may be cut."""
-    count, height, width = bands.shape
-    sums = np.zeros((count, -(-height // scale), width), np.uint32)
-    for first in range(scale):
-        rows = bands[:, first::scale]
-        sums[:, : rows.shape[1]] += rows
-    sums = np.pad(sums, ((0, 0), (0, 0), (0, -width % scale)))
-    found: np.ndarray = sums.reshape(count, sums.shape[1], -1, scale).sum(axis=3, dtype=np.uint64)
-    return found
+def _means(sums: np.ndarray, counts: np.ndarray | None, scale: int) -> np.ndarray:
+    """Sums over numbers of pixels, rounded half up; without numbers all cells are whole."""
+    if scale == 1:
+        return sums
+    if counts is None:
+        return np.asarray((2 * sums + sums.dtype.type(scale**2)) // sums.dtype.type(2 * scale**2))
+    return np.asarray((2 * sums + counts) // np.maximum(2 * counts, 1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,7 +15,10 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
+from rasterio._err import CPLE_BaseError  # some of what GDAL says reaches us as it is
+from rasterio.enums import Compression
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError, RunError
@@ -29,6 +34,8 @@ from geoseg.windows import Rect
 __all__ = ["Sink", "stitch"]
 
 TILE_PX = 512
+SMALL = 1 << 26
+"""Up to so many values GDAL's temporary overviews are not compressed: it halves the time, and the disk has room."""
 _TAGS = {
     CLASSES.name: {"CLASSES": ", ".join(f"{entry.code} {entry.name}" for entry in LEGEND.entries)},
     CONFIDENCE.name: {"UNIT": "percent"},
@@ -60,8 +67,8 @@ def stitch(store: BlockStore, grid: GeoBox, files: Mapping[str, Path], tags: Map
     """
     counts = np.zeros(256, np.int64)
     first = next(iter(files.values()))
-    with rasterio.Env(**_GDAL_OPTIONS), full_disk(first.parent, RasterioError), ExitStack() as stack:
-        sinks = [Sink(files[layer.name], grid, layer, tags) for layer in store.layers]
+    with rasterio.Env(**_GDAL_OPTIONS), full_disk(first.parent, RasterioError, CPLE_BaseError), ExitStack() as stack:
+        sinks = [Sink(files[layer.name], grid, layer, tags, store.block_px) for layer in store.layers]
         for sink in sinks:
             stack.callback(sink.discard)
         for block in store:
@@ -69,7 +76,7 @@ def stitch(store: BlockStore, grid: GeoBox, files: Mapping[str, Path], tags: Map
             if arrays is not None:
                 for sink, pixels in zip(sinks, arrays, strict=True):
                     sink.write(block, pixels)
-                counts += np.bincount(arrays[store.layers.index(CLASSES)].ravel(), minlength=256)
+                counts += _histogram(arrays[store.layers.index(CLASSES)])
         with ThreadPoolExecutor(len(sinks), "geoseg-cog") as threads:
             for future in [threads.submit(sink.finish) for sink in sinks]:
                 future.result()
@@ -78,10 +85,20 @@ def stitch(store: BlockStore, grid: GeoBox, files: Mapping[str, Path], tags: Map
     return {code: int(count) for code, count in enumerate(counts) if count}
 
 
+def _histogram(classes: np.ndarray) -> np.ndarray:
+    """(256,) number of pixels of every value."""
+    found = np.zeros(256, np.int64)
+    for code in (*(entry.code for entry in LEGEND.entries), NODATA):
+        found[code] = np.count_nonzero(classes == code)
+    if found.sum() != classes.size:  # a model with codes of its own
+        found = np.bincount(classes.ravel(), minlength=256)
+    return found
+
+
 class Sink:
     """A layer on its way to a COG: `write` its parts, `finish` the file, `publish` it; `discard` what is left."""
 
-    def __init__(self, path: Path, grid: GeoBox, layer: Layer, tags: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, grid: GeoBox, layer: Layer, tags: Mapping[str, str], block_px: int) -> None:
         """Begin a draft beside the destination.
 
         Args:
@@ -89,13 +106,14 @@ class Sink:
             grid: The working grid.
             layer: What is written.
             tags: Provenance, kept as TIFF metadata.
+            block_px: Side of the rectangles that will be written, in pixels of the working grid.
         """
         self._path, self._layer = path, layer
         self._legend = LEGEND if layer == CLASSES else None
         self._tags = {**tags, **_TAGS.get(layer.name, {})}
         self._draft = path.with_name(f".{path.stem}.draft{os.getpid()}.tif")
         self._cog = path.with_name(f".{path.stem}.cog{os.getpid()}.tif")
-        self._file = rasterio.open(self._draft, "w", **_draft_profile(grid, layer))
+        self._file = rasterio.open(self._draft, "w", **_draft_profile(grid, layer, block_px))
 
     def write(self, rect: Rect, pixels: np.ndarray) -> None:
         """Put the layer's part of a rectangle of the working grid in its place."""
@@ -109,7 +127,9 @@ class Sink:
         Raises:
             RunError: If it was not written whole.
         """
-        with rasterio.Env(**_GDAL_OPTIONS):
+        small = self._file.width * self._file.height * self._layer.bands <= SMALL
+        temporary = {"COG_TMP_COMPRESSION": "NONE"} if small else {}
+        with rasterio.Env(**_GDAL_OPTIONS, **temporary):
             self._file.update_tags(**self._tags)
             if self._legend is not None:
                 self._file.write_colormap(1, self._legend.colormap)
@@ -132,7 +152,32 @@ class Sink:
             leftover.with_name(leftover.name + ".aux.xml").unlink(missing_ok=True)
 
 
-def _draft_profile(grid: GeoBox, layer: Layer) -> dict[str, Any]:
+@functools.cache
+def _draft_compression() -> dict[str, Any]:
+    """Zstandard takes a tenth of the time of LZW; a GDAL that was built without it has LZW."""
+    fast = {"compress": "zstd", "zstd_level": 1}
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            memory.open(driver="GTiff", width=16, height=16, count=1, dtype="uint8", **fast).close()
+        except RasterioError:
+            return {"compress": "lzw"}
+        with memory.open() as raster:
+            return fast if raster.compression == Compression.zstd else {"compress": "lzw"}
+
+
+def _aligned_px(block_px: int) -> int:
+    """Side of tiles of which a block holds whole ones, so that none is written in parts.
+
+    Example:
+        >>> _aligned_px(3840), _aligned_px(960), _aligned_px(250)
+        (960, 960, 512)
+    """
+    return next((px for px in range(min(block_px, 1024) // 16 * 16, 255, -16) if block_px % px == 0), TILE_PX)
+
+
+def _draft_profile(grid: GeoBox, layer: Layer, block_px: int) -> dict[str, Any]:
+    tile_px = _aligned_px(block_px // layer.scale)
     rect = layer.rect(Rect(0, 0, int(grid.shape[0]), int(grid.shape[1])))
     colours = {"photometric": "RGB", "alpha": "YES"} if layer.name == PREVIEW else {}
     return colours | {
@@ -145,9 +190,9 @@ def _draft_profile(grid: GeoBox, layer: Layer) -> dict[str, Any]:
         "transform": scaled(grid.affine, layer.scale, layer.scale),
         "nodata": NODATA if layer.fill == NODATA else None,
         "tiled": True,
-        "blockxsize": TILE_PX,
-        "blockysize": TILE_PX,
-        "compress": "lzw",
+        "blockxsize": tile_px,
+        "blockysize": tile_px,
+        **_draft_compression(),
         "bigtiff": "if_safer",
         "sparse_ok": True,
     }
