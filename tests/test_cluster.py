@@ -35,7 +35,7 @@ def test_a_cluster_gives_the_bytes_of_one_process(field, tmp_path, mode):
     out.parent.mkdir()
     found = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("clustered.py")), str(field[0]), str(out), mode],
-        capture_output=True, text=True, check=False, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False, timeout=900, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert ("killed" in found.stdout) == (mode == "kill")

@@ -57,7 +57,7 @@ def started(*arguments):
             process.kill()
 
 
-def wait_until(what, seconds=120):
+def wait_until(what, seconds=900):
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline
@@ -86,7 +86,7 @@ def test_a_scheduler_one_of_whose_workers_is_killed(ortho, wanted, tmp_path):
             wait_until(lambda: len([*(out / "blocks").glob("r*")]) >= 2 or process.poll() is not None)
             workers[0].send_signal(signal.SIGKILL)
             at_work = process.poll() is None and not (out / "classes.tif").exists()
-            error = process.communicate(timeout=300)[1]
+            error = process.communicate(timeout=900)[1]
     assert process.returncode == 0, error
     assert at_work
     assert content(out) == wanted
@@ -106,7 +106,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_and_the_next_goes_on(ortho, wan
         ) as process:
             wait_until(lambda: len([*(out / "blocks").glob("r*")]) >= 2 or process.poll() is not None)
             scheduler.kill()
-            error = process.communicate(timeout=300)[1]
+            error = process.communicate(timeout=900)[1]
     assert process.returncode == 1
     assert error.strip().splitlines()[-1].startswith("geoseg: "), error
     run(ortho, out)

@@ -259,7 +259,7 @@ def ask(*words: object) -> dict:
     done = subprocess.run(
         [PYTHON, READER, *map(str, words)],
         env=kept | {"QT_QPA_PLATFORM": "offscreen", "LC_ALL": "C.UTF-8"},
-        capture_output=True, text=True, check=False, timeout=240,
+        capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

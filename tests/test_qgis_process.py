@@ -51,7 +51,7 @@ class Qgis:
     def call(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """What ``qgis_process`` says; what it writes stays in the folder's logs."""
         done = subprocess.run(
-            [str(QGIS), *words], env=self.environ | environ, capture_output=True, text=True, check=False, timeout=280,
+            [str(QGIS), *words], env=self.environ | environ, capture_output=True, text=True, check=False, timeout=900,
             cwd=self.folder,
         )  # fmt: skip
         with (self.folder / "qgis.txt").open("a", encoding="utf-8") as log:
@@ -75,7 +75,7 @@ class Qgis:
         paths = os.pathsep.join([str(self.plugins), str(PROCESSING)])
         done = subprocess.run(
             [str(PYTHON), str(ROOT / "tests" / "qgis_session.py"), jobs, str(folder)], cwd=self.folder,
-            env=self.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False, timeout=280,
+            env=self.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
         assert done.stdout.strip(), done.stderr
         found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -72,7 +72,7 @@ def test_a_second_process_is_refused(tmp_path):
         with pytest.raises(BusyError, match="another geoseg is at work"), RunDirectory(tmp_path):
             pass
         other.stdin.close()
-        other.wait(20)
+        other.wait(300)
     with RunDirectory(tmp_path):
         pass
 

@@ -23,7 +23,7 @@ from geoseg.windows import Rect
 
 __all__ = ["CACHE_MB", "Source", "environment", "open_dataset", "read_pixels", "short_name"]
 
-CACHE_MB = 256
+CACHE_MB = 128
 """GDAL's block cache, for the whole process."""
 
 
