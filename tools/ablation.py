@@ -59,6 +59,7 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
         "maize alone": replace(base, sets=(maize,)),
         "potato and rendered fields": replace(base, sets=(potato, rendered)),
         "maize and rendered fields": replace(base, sets=(maize, rendered)),
+        "maize and rendered fields, no change of looks": replace(base, sets=(maize, rendered), augment=still),
     }
 
 
