@@ -66,7 +66,7 @@ class VoteLabels:
         if not vegetation.any():
             return Runs.none()
         half = Rect(rect.row0 // 2, rect.col0 // 2, -(-rect.row1 // 2), -(-rect.col1 // 2))
-        frame = half.grow(self._voting.halo_px)
+        frame = self._frame(half)
         grouped = group_votes(*self._around(frame), self._voting)
         core = half.relative_to(frame).slices
         height, width = rect.shape
@@ -80,6 +80,12 @@ class VoteLabels:
             self.long = np.union1d(self.long, long)
             runs = self._files.runs(rect, label, classes)
         return runs._replace(code=place[runs.code])
+
+    def _frame(self, half: Rect) -> Rect:
+        """What has a say in a rectangle of the offsets' grid; beyond the border of the raster no centre lies."""
+        rect, border, (height, width) = half.grow(self._voting.halo_px), self._border, self._half
+        least = max(rect.row0, -border), max(rect.col0, -border)
+        return Rect(*least, min(rect.row1, height + border), min(rect.col1, width + border))
 
     def _around(self, frame: Rect) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
         """Vegetation pixels per pixel of the offsets' grid, and the offsets; 0 outside the raster."""
