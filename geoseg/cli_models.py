@@ -246,10 +246,11 @@ def export_model(name: str, form: str, out: Path | None, image: Path | None, siz
         return
     if out is None or image is None:
         raise ConfigError("an ONNX file needs --out, where to write it, and --image, an ortho to compare on")
-    from geoseg.models.onnx import export_onnx, real_windows
+    from geoseg.models.onnx import card_for, export_onnx, real_windows
     from geoseg.models.storage import load_module
 
     card, module = load_module(name)
+    card = card_for(card, image)
     images = real_windows(image, card, size_px)
     parity = export_onnx(card, module, images, out, size_px)
     click.echo(f"{out}: same class as torch on {parity:.4%} of {len(images) * size_px**2:,} pixels")

@@ -178,7 +178,10 @@ class _Lesson:
         gsd = self.where.gsd_m
         low, high = min(gsd / 1.25, card.gsd.min_m), max(gsd * 1.25, card.gsd.max_m)
         bands = network_bands(self.where.bands) or card.bands
-        update = {"gsd": GsdRange(train_m=gsd, min_m=low, max_m=high), "bands": bands, "logit_bias": (), "parity": {}}
+        update = {
+            "gsd": GsdRange(train_m=gsd, min_m=low, max_m=high), "bands": bands, "scaling": "fixed", "logit_bias": (),
+            "parity": {},
+        }  # fmt: skip
         return card.model_copy(update=update)
 
     def _tune(self, card: ModelCard, module: nn.Module, tiles: PseudoTiles) -> Tuned:
