@@ -180,7 +180,7 @@ def check(ortho: str | Path, *, boundary: str | Path | None = None, config: Conf
         try:
             segmenter = see_field(segmenter, ortho, boundary, config)
             card = segmenter.card
-            source = Ortho.open(ortho, config.ortho, band_names=card.bands)
+            source = Ortho.open(ortho, config.ortho, card.bands, card.scaling)
         except InputError as error:
             return Preflight(str(ortho), name, (from_error(error),))
         findings = preflight(source, card, boundary)

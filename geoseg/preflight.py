@@ -20,6 +20,7 @@ from geoseg.finding import Finding, Level, worst
 from geoseg.models.card import ModelCard
 from geoseg.needs import Estimate
 from geoseg.ortho import Ortho
+from geoseg.ortho.facts import band_labels
 from geoseg.ortho.looks import Looks, look_at
 from geoseg.report.findings import findings_html, preflight_lines
 from geoseg.windows import Rect
@@ -85,7 +86,7 @@ def preflight(ortho: Ortho, card: ModelCard, boundary: str | Path | None = None)
         *_georeference(ortho, card),
         *_field(ortho, card, boundary),
         *_layout(ortho, card),
-        *_picture(ortho),
+        *_picture(ortho, by_scale=card.scaling == "fixed"),
     ]
     return tuple(findings)
 
@@ -99,6 +100,10 @@ def from_error(error: GeosegError) -> Finding:
 
 
 def _bands(ortho: Ortho, card: ModelCard) -> Iterator[Finding]:
+    if ortho.levels is not None:
+        named = ", ".join(band_labels(ortho.path, ortho.bands))
+        yield Finding("ok", "bands", f"{named}; {ortho.dtype}, each by its own mean and spread over the ortho")
+        return
     pairs = ", ".join(f"{name} from {number}" for name, number in zip(card.bands, ortho.bands, strict=True))
     yield Finding("ok", "bands", f"{pairs}; {ortho.dtype}, {ortho.value_max:g} is full scale")
 
@@ -173,13 +178,14 @@ def _layout(ortho: Ortho, card: ModelCard) -> Iterator[Finding]:
         )
 
 
-def _picture(ortho: Ortho) -> Iterator[Finding]:
+def _picture(ortho: Ortho, *, by_scale: bool) -> Iterator[Finding]:
     looks = look_at(_samples(ortho))
     if looks is None:
         yield Finding("note", "sharpness", "no window with enough valid pixels to look at", "give --boundary")
         return
     yield _sharpness(looks)
-    yield _exposure(looks)
+    if by_scale:
+        yield _exposure(looks)
 
 
 def _sharpness(looks: Looks) -> Finding:

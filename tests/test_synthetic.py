@@ -13,7 +13,7 @@ from geoseg.legend import CROP, NODATA, SOIL, WEED
 from geoseg.train.leaves import CROPS, WEEDS
 from geoseg.train.planting import plant
 from geoseg.train.sprites import SpriteLibrary
-from geoseg.train.synthetic import FieldSpec, SyntheticField, random_spec, render, write
+from geoseg.train.synthetic import FieldSpec, SyntheticField, infrared_spec, random_spec, render, write
 
 SMALL = FieldSpec(seed=3, height_px=600, width_px=900, margin_share=0.08, weeds_per_m2=12)
 
@@ -214,3 +214,17 @@ def test_written_plants_and_boundary_lie_on_the_image(field: SyntheticField, fol
     assert outline.geom_type == "Polygon"
     assert outline.area == pytest.approx(field.valid.sum() * 0.003**2, rel=0.005)
     assert plants.geometry.within(outline.buffer(0.01)).all()
+
+
+def test_a_colour_infrared_flight_sees_the_same_field_with_bright_leaves_in_its_first_band(tmp_path: Path) -> None:
+    spec = replace(SMALL, height_px=320, width_px=320)
+    seen, infrared = render(spec), render(infrared_spec(spec))
+    np.testing.assert_array_equal(infrared.instances, seen.instances)
+    assert infrared_spec(spec) == infrared_spec(spec)
+    leaf, soil = seen.labels == CROP, seen.labels == SOIL
+    nir, red, _ = (float(band[leaf].mean() / band[soil].mean()) for band in infrared.image)
+    assert nir > 1.1
+    assert red < 0.9
+    write(infrared, tmp_path)
+    with rasterio.open(tmp_path / "ortho.tif") as ortho:
+        assert ortho.descriptions[:3] == ("nir", "red", "green")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from geoseg.errors import ModelError
 
 __all__ = [
+    "ANY",
     "CARD",
     "SHIPPED",
     "GsdRange",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 CARD = "card.json"
+ANY = "any"
+"""Name on a card of a band that may be any; the user, or the names in the file, decide which it is."""
 SHIPPED = Path(__file__).parent
 """Folder whose subfolders with a card are the models that come with geoseg."""
 
@@ -90,8 +93,10 @@ class ModelCard(_Part):
         architecture: Name in `geoseg.models.zoo`.
         params: Arguments of that architecture.
         classes: Class names in the order of the scores.
-        bands: Names of the input bands in order.
-        mean: Per band, subtracted; as a fraction of the full scale of the data type.
+        bands: Names of the input bands in order; all of them ``any`` where the model takes whatever bands there are.
+        scaling: What 0 and 1 are. ``fixed``: the full scale of the data type. ``ortho``: each band's mean less and plus
+            five standard deviations over the whole ortho, so that exposure, data type and calibration do not matter.
+        mean: Per band, subtracted; as a fraction of that scale.
         std: Per band, divided by; same unit.
         gsd: Range of ground sampling distances that the model was trained for.
         tiling: How a large image is cut.
@@ -114,6 +119,7 @@ class ModelCard(_Part):
     params: dict[str, Any] = {}
     classes: tuple[str, ...] = ("soil", "crop", "weed")
     bands: tuple[str, ...] = ("red", "green", "blue")
+    scaling: Literal["fixed", "ortho"] = "fixed"
     mean: tuple[float, ...]
     std: tuple[float, ...]
     gsd: GsdRange
@@ -133,6 +139,8 @@ class ModelCard(_Part):
     def _bands_agree(self) -> Self:
         if not len(self.bands) == len(self.mean) == len(self.std):
             raise ValueError(f"bands, mean and std differ in length: {self.bands}, {self.mean}, {self.std}")
+        if 0 < self.bands.count(ANY) < len(self.bands):
+            raise ValueError(f"either all bands are {ANY!r} or none is, found {self.bands}")
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive, found {self.std}")
         if self.logit_bias and len(self.logit_bias) != len(self.classes):

@@ -29,7 +29,7 @@ from geoseg.models.storage import TorchSegmenter
 from geoseg.ortho import Ortho
 from geoseg.windows import windows
 
-__all__ = ["MIN_PARITY", "export_onnx", "metadata", "real_windows", "standardised"]
+__all__ = ["MIN_PARITY", "card_for", "export_onnx", "metadata", "real_windows", "standardised"]
 
 MIN_PARITY = 0.999
 """Least share of pixels of real windows with the same class as torch, for a file to be written."""
@@ -95,6 +95,31 @@ def metadata(card: ModelCard, size_px: int) -> dict[str, str]:
         "geoseg_card": card.model_dump(mode="json"),
     }
     return {key: json.dumps(value) for key, value in values.items()}
+
+
+def card_for(card: ModelCard, image: Path | str) -> ModelCard:
+    """The card with the scale of one ortho, if it takes each ortho by its own statistics; else as it is.
+
+    What reads an ONNX file knows no statistics: mean and standard deviation of its input are then that ortho's, and the
+    file is for this ortho alone.
+
+    Raises:
+        OrthoError: If the ortho cannot be used.
+        ModelError: If it is not of 8 bits.
+    """
+    if card.scaling == "fixed":
+        return card
+    source = Ortho.open(image, None, card.bands, card.scaling)
+    if source.levels is None or source.dtype != "uint8":
+        raise ModelError(f"{source.name} is {source.dtype}; {card.name} can be exported for orthos of 8 bits only")
+    spans = [(low / 255, (high - low) / 255) for low, high in source.levels]
+    changes = {
+        "scaling": "fixed",
+        "mean": tuple(low + mean * span for mean, (low, span) in zip(card.mean, spans, strict=True)),
+        "std": tuple(std * span for std, (_, span) in zip(card.std, spans, strict=True)),
+        "limits": (f"Scaled for {source.name} alone.", *card.limits),
+    }
+    return card.model_copy(update=changes)
 
 
 def standardised(card: ModelCard, image: np.ndarray) -> np.ndarray:

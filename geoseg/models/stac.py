@@ -15,7 +15,7 @@ from typing import Any
 
 from geoseg.errors import ModelError
 from geoseg.legend import LEGEND
-from geoseg.models.card import CARD, ModelCard, model_folder
+from geoseg.models.card import ANY, CARD, ModelCard, model_folder
 
 __all__ = ["MLM", "STAC", "parameter_count", "stac_item", "write_stac"]
 
@@ -23,6 +23,10 @@ STAC = "stac.json"
 MLM = "https://stac-extensions.github.io/mlm/v1.6.0/schema.json"
 _FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 _WEIGHTS = "weights.safetensors"
+_SCALINGS = {
+    "fixed": "Other data types are brought to 0..255 by their full scale.",
+    "ortho": "0..255 are five standard deviations to either side of the mean of each band over the whole image.",
+}
 _SHA256 = "1220"
 """What stands before a SHA-256 in a multihash: its code and its length."""
 
@@ -136,7 +140,12 @@ def _properties(card: ModelCard, parameters: int) -> dict[str, Any]:
 
 
 def _bands(card: ModelCard) -> list[dict[str, str]]:
-    return [{"name": band} for band in card.bands]
+    return [{"name": band} for band in _band_names(card)]
+
+
+def _band_names(card: ModelCard) -> list[str]:
+    """Names of the bands, numbered where any may be given."""
+    return [f"{band}_{number}" if band == ANY else band for number, band in enumerate(card.bands, start=1)]
 
 
 def _input(card: ModelCard) -> dict[str, Any]:
@@ -144,9 +153,9 @@ def _input(card: ModelCard) -> dict[str, Any]:
         "name": "orthomosaic",
         "description": (
             f"{card.gsd.min_m:g} to {card.gsd.max_m:g} m per pixel; height and width are multiples of "
-            f"{card.tiling.stride_px}. Other data types are brought to 0..255 by their full scale."
+            f"{card.tiling.stride_px}. {_SCALINGS[card.scaling]}"
         ),
-        "bands": list(card.bands),
+        "bands": _band_names(card),
         "input": {
             "shape": [-1, len(card.bands), -1, -1],
             "dim_order": ["batch", "bands", "height", "width"],

@@ -20,6 +20,9 @@ __all__ = ["FULL_SCALE", "BandFacts", "band_name", "check_exposure", "choose_ban
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "int16": 32767.0, "float32": 1.0, "float64": 1.0}
 """The digital number that counts as full scale, by data type, unless ``ortho.value_max`` says otherwise."""
 
+_ANY = "any"
+_FAVOURITES = (("nir", "red", "green"), ("red", "green", "blue"), ("nir", "green", "blue"))
+"""What a model of any three bands gets where nobody says which: what tells plants from soil best."""
 _DARK = 0.065  # of the full scale: 12-bit numbers in a 16-bit file reach 4095 / 65535 = 0.0625 and no more
 _BRIGHT = 1.05
 _USUAL_SCALES = (1, 255, 1023, 4095, 10000, 16383, 32768, 65535)
@@ -92,7 +95,9 @@ def choose_bands(
         facts: What the file says about each band.
         wanted: Numbers or names given by the user; None: by the model's names, and where the file names none of
             them, the first bands that are not alpha.
-        needed: Band names of the model, in order.
+        needed: Band names of the model, in order; ``any`` throughout if it takes whatever there is: three then are near
+            infrared, red and green where the file names these, else red, green and blue, else the first that are not
+            alpha.
 
     Raises:
         OrthoError: If the count or a name does not fit, or the data types of the bands differ or are not supported.
@@ -152,6 +157,8 @@ def check_exposure(name: str, values: np.ndarray, dtype: str, value_max: float |
 
 def _by_model(name: str, facts: Sequence[BandFacts], needed: Sequence[str]) -> tuple[int, ...]:
     names = [band_name(fact) for fact in facts]
+    if _ANY in needed:
+        needed = next((one for one in _FAVOURITES if len(one) == len(needed) and set(one) <= set(names)), needed)
     found = [want for want in needed if want in names]
     if len(found) == len(needed):
         return tuple(names.index(want) + 1 for want in needed)

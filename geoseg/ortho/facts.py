@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import OrthoError
-from geoseg.ortho.bands import BandFacts
+from geoseg.ortho.bands import BandFacts, band_name
 from geoseg.ortho.source import environment, open_dataset, read_pixels, short_name
 from geoseg.windows import Rect
 
-__all__ = ["Layout", "band_facts", "check_complete", "layout"]
+__all__ = ["Layout", "band_facts", "band_labels", "check_complete", "layout"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,17 @@ def band_facts(dataset: Any) -> tuple[BandFacts, ...]:
         )
         for band in dataset.indexes
     )
+
+
+def band_labels(path: str, bands: Sequence[int]) -> tuple[str, ...]:
+    """Some bands of a file for people: name and number, or the number alone.
+
+    Raises:
+        OrthoError: If it cannot be opened.
+    """
+    with environment(), open_dataset(path) as dataset:
+        facts = band_facts(dataset)
+    return tuple(f"{band_name(facts[band - 1]) or 'a band'} from {band}" for band in bands)
 
 
 def check_complete(dataset: Any, path: str) -> None:

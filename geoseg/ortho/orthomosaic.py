@@ -18,6 +18,7 @@ from geoseg.errors import GeosegWarning, OrthoError
 from geoseg.ortho import boundary as boundaries
 from geoseg.ortho.bands import FULL_SCALE, check_exposure, choose_bands
 from geoseg.ortho.ground import GsdLimits, check_gsd, pixel_size, scaled, working_grid
+from geoseg.ortho.levels import Levels, find_levels
 from geoseg.ortho.place import place
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Ortho", "OrthoConfig"]
 
 _OUTLINE_PX = 2048
+_LATTICE = 16
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Ortho:
         value_max: Digital number of the full scale.
         nominal: True if the place is invented, because the file has no georeference.
         force: Accept a GSD far outside the model's range.
+        levels: Digital numbers that are 0 and 1 to the model, by band; None: 0 and `value_max`.
     """
 
     path: str
@@ -77,6 +80,7 @@ class Ortho:
     value_max: float
     nominal: bool = False
     force: bool = field(default=False, repr=False)
+    levels: Levels | None = None
 
     @classmethod
     def open(
@@ -84,6 +88,7 @@ class Ortho:
         path: str | Path,
         config: OrthoConfig | None = None,
         band_names: Sequence[str] = ("red", "green", "blue"),
+        scaling: str = "fixed",
     ) -> Self:
         """Look at a raster file and check that it can be used; nothing stays open.
 
@@ -91,12 +96,14 @@ class Ortho:
             path: Anything that GDAL opens, ``/vsizip/`` and the like included.
             config: What the file does not say itself.
             band_names: Bands of the model, in order.
+            scaling: ``fixed``, or ``ortho`` to scale each band by its own statistics, as the model's card says.
 
         Raises:
             OrthoError: If it cannot be opened, is cut off, lacks bands, CRS or georeference, or its numbers do not fit
                 their scale.
         """
         from geoseg.ortho.facts import band_facts, check_complete
+        from geoseg.ortho.sample import sample, sample_places
         from geoseg.ortho.source import Source, environment, open_dataset, short_name
 
         config = OrthoConfig() if config is None else config
@@ -110,18 +117,28 @@ class Ortho:
             geobox, nominal = place(dataset, name, config.crs, config.gsd_m)
             check_complete(dataset, text)
         dtype = facts[bands[0] - 1].dtype
+        levels, remark = None, None
         with Source(text, bands) as source:
-            remark = check_exposure(name, _sample(source), dtype, config.value_max)
+            if scaling == "ortho":
+                levels = find_levels(name, sample_places(source, _LATTICE))
+            else:
+                remark = check_exposure(name, sample(source).ravel(), dtype, config.value_max)
         if remark is not None:
             warnings.warn(remark, GeosegWarning, stacklevel=2)
         value_max = FULL_SCALE[dtype] if config.value_max is None else float(config.value_max)
         gsd_m = float(config.gsd_m) if nominal and config.gsd_m is not None else pixel_size(geobox).gsd_m
-        return cls(text, geobox, gsd_m, bands, dtype, value_max, nominal, config.force)
+        return cls(text, geobox, gsd_m, bands, dtype, value_max, nominal, config.force, levels)
 
     @property
     def name(self) -> str:
         """The file's name, for people."""
         return self.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def image_dtype(self) -> np.dtype[np.generic]:
+        """Data type of the images that are read: uint8 or float32."""
+        whole = self.levels is not None or (self.dtype == "uint8" and self.value_max == 255)
+        return np.dtype(np.uint8 if whole else np.float32)
 
     @property
     def area_m2(self) -> float:
@@ -173,7 +190,7 @@ class Ortho:
         """A reader of the working grid, one per thread; nothing outside `boundary` is valid."""
         from geoseg.ortho.reader import Reader
 
-        return Reader(self.path, self.bands, self.value_max, self.geobox, grid, boundary)
+        return Reader(self.path, self.bands, self.value_max, self.geobox, grid, boundary, self.levels)
 
     def lazy(self, grid: GeoBox, chunk_px: int = 2048) -> xr.DataArray:
         """The working grid as a lazy array (band, y, x), invalid pixels 0 (uint8) or NaN (float32).
@@ -187,7 +204,7 @@ class Ortho:
         from odc.geo.xr import xr_coords
 
         rows, cols = (int(size) for size in grid.shape)
-        dtype = np.dtype(np.uint8 if self.dtype == "uint8" and self.value_max == 255 else np.float32)
+        dtype = self.image_dtype
         chunks = ((len(self.bands),), _split(rows, chunk_px), _split(cols, chunk_px))
         data = da.map_blocks(  # type: ignore[no-untyped-call]  # dask has no types for it
             self._lazy_block, grid=grid, chunks=chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype)
@@ -221,23 +238,6 @@ class Ortho:
         coarse = scaled(self.geobox.affine, cols / valid.shape[1], rows / valid.shape[0])
         native = self.geobox.crs.proj if self.geobox.crs is not None else crs
         return boundaries.outline(valid, coarse, native, crs)
-
-
-def _sample(source: Any) -> np.ndarray:
-    """(n,) valid digital numbers: from a coarse overview, or from an 8 x 8 lattice of small windows."""
-    from geoseg.windows import Rect
-
-    height, width = source.shape
-    coarsest = max(source.dataset.overviews(source.bands[0]), default=1)
-    if max(height, width) / coarsest <= (1024 if coarsest == 1 else 4096):
-        values, valid = source.decimated(1024)
-        return np.asarray(values[:, valid]).ravel()
-    parts = []
-    for row in np.linspace(0, height - 1, 17).astype(int)[1::2]:
-        for col in np.linspace(0, width - 1, 17).astype(int)[1::2]:
-            values, valid = source.read(Rect(row, col, row + 64, col + 64).clip(source.shape))
-            parts.append(values[:, valid].ravel())
-    return np.concatenate(parts)
 
 
 def _split(size: int, chunk: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon
 
 from geoseg.ortho.boundary import PixelMask
+from geoseg.ortho.levels import Levels, apply_levels
 from geoseg.ortho.source import Source
 from geoseg.ortho.warp import Warp
 from geoseg.windows import Rect
@@ -49,6 +50,7 @@ class Reader:
         native: GeoBox,
         grid: GeoBox,
         boundary: Polygon | MultiPolygon | None = None,
+        levels: Levels | None = None,
     ) -> None:
         """Prepare to read; no file is opened yet.
 
@@ -59,8 +61,10 @@ class Reader:
             native: GeoBox of the file.
             grid: The working grid.
             boundary: Field in the CRS of `grid`; None: everything.
+            levels: Scale of each band instead of 0 to `value_max`; images are then uint8.
         """
         self.grid = grid
+        self._levels = levels
         self._path, self._bands, self._value_max, self._native = path, bands, value_max, native
         self._inside = None if boundary is None else PixelMask(boundary, grid)
         self._shape = (int(grid.shape[0]), int(grid.shape[1]))
@@ -88,8 +92,8 @@ class Reader:
                 the file holds there, 0 for what is not finite.
 
         Returns:
-            (C, H, W) uint8 (0..255 is the full scale) if the file is uint8 and unscaled, else float32 0..1; and (H, W)
-            bool as `valid` gives it. Mirrored pixels have real colours but are not valid.
+            (C, H, W) uint8 (0..255 is the scale) if the file is uint8 and unscaled, or has levels, else float32 0..1;
+            and (H, W) bool as `valid` gives it. Mirrored pixels have real colours but are not valid.
 
         Raises:
             OrthoError: If the file cannot be read there.
@@ -116,7 +120,7 @@ class Reader:
     def dtype(self) -> np.dtype[np.generic]:
         """Data type of the images: uint8 or float32."""
         unscaled = self._pixels.dtype == "uint8" and self._value_max == 255
-        return np.dtype(np.uint8 if unscaled else np.float32)
+        return np.dtype(np.uint8 if unscaled or self._levels is not None else np.float32)
 
     def close(self) -> None:
         """Close the file; reading again opens it again."""
@@ -147,6 +151,8 @@ class Reader:
         return True if self._inside is None else self._inside.pixels(rect)
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
+        if self._levels is not None:
+            return apply_levels(values, self._levels)
         if self.dtype == np.uint8:
             return values
         fractions: np.ndarray = values.astype(np.float32) / np.float32(self._value_max)

@@ -120,6 +120,10 @@ def _imagery(directory: RunDirectory, crs: pyproj.CRS) -> Iterator[Layer]:
 def _ortho_image(directory: RunDirectory, preview: Style) -> Image:
     """The ortho as bright as its preview, which keeps 65535 for the full scale."""
     bands, alpha = shown_bands(directory / ORTHO_VRT)
+    levels = directory.record["inputs"]["ortho"].get("levels")
+    if levels is not None:  # five standard deviations to either side of the mean, of which two are shown
+        low, high = min(pair[0] for pair in levels), max(pair[1] for pair in levels)
+        return Image(bands, alpha, (0.7 * low + 0.3 * high, 0.3 * low + 0.7 * high))
     stretch = preview.renderer.stretch if isinstance(preview.renderer, Image) else None
     if stretch is None:
         return Image(bands, alpha)

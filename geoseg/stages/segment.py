@@ -38,7 +38,19 @@ from geoseg.segment.stitch import stitch
 
 __all__ = ["load_segmenter", "see_field", "segment_stage"]
 
-_TOLD = {"name", "version", "description", "licence", "attribution", "gsd", "bands", "scores", "limits", "instances"}
+_TOLD = {
+    "name",
+    "version",
+    "description",
+    "licence",
+    "attribution",
+    "gsd",
+    "bands",
+    "scaling",
+    "scores",
+    "limits",
+    "instances",
+}
 """What the record keeps of the model's card, for people."""
 ATTEMPTS = 3
 """How often damaged blocks are done again before the disk is blamed."""
@@ -66,12 +78,12 @@ def segment_stage(
     card = segmenter.card
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", GeosegWarning)
-        source = Ortho.open(ortho, config.ortho, band_names=card.bands)
+        source = Ortho.open(ortho, config.ortho, card.bands, card.scaling)
         grid = source.working_grid(card.gsd)
         field = source.boundary(boundary, grid)
     parts = {
         "geoseg": __version__,
-        "ortho": _identity(str(ortho)) | {"bands": source.bands, "value_max": source.value_max},
+        "ortho": _identity(str(ortho)) | _scale(source),
         "model": _model_identity(card) | {"backend": getattr(segmenter, "backend", "custom")},
         "grid": {"shape": list(grid.shape), "transform": list(grid.affine)[:6], "crs": str(grid.crs)},
         "boundary": hashlib.sha256(shapely.to_wkb(field)).hexdigest(),
@@ -161,8 +173,8 @@ def _stitch_again(
 
 
 def _layers(source: Ortho, shape: tuple[int, int], card: ModelCard, config: Config) -> tuple[Layer, ...]:
-    dtype = "uint8" if source.dtype == "uint8" and source.value_max == 255 else "float32"
-    return *network_layers(card), preview_layer(shape, tiling_for(card, config.segment).write_px, dtype)
+    write_px = tiling_for(card, config.segment).write_px
+    return *network_layers(card), preview_layer(shape, write_px, source.image_dtype.name)
 
 
 def _named_backend(segmenter: Segmenter, config: Config) -> str | None:
@@ -218,6 +230,12 @@ def _identity(path: str) -> dict[str, Any]:
         content.seek(max(0, stat.st_size - (1 << 20)))
         digest.update(content.read())
     return {"name": file.name, "bytes": stat.st_size, "modified": stat.st_mtime, "sha256_ends": digest.hexdigest()}
+
+
+def _scale(source: Ortho) -> dict[str, Any]:
+    """Which bands are read, and what is 0 and 1 to the model."""
+    found = {"bands": source.bands, "value_max": source.value_max}
+    return found if source.levels is None else found | {"levels": [list(pair) for pair in source.levels]}
 
 
 def _model_identity(card: ModelCard) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class AugmentConfig:
         blur: Share of the images that are blurred.
         motion: Share of the images with motion blur, as of a drone that flew too fast for the light.
         shadow: Share of the images with a cast shadow.
+        mix: Share of the images whose bands are put in another order or mixed; for models of any bands.
+        misaligned: Share of the images whose bands lie up to a pixel beside each other, as of cameras with many lenses.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -39,6 +41,8 @@ class AugmentConfig:
     blur: float = 0.3
     shadow: float = 0.2
     motion: float = 0.0
+    mix: float = 0.0
+    misaligned: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ def change_looks(images: Tensor, config: AugmentConfig, random: torch.Generator)
     images = mean + (images - mean) * uniform(1 - config.contrast, 1 + config.contrast, 1, 1, 1)
     limit = math.log(config.gamma)
     images = images.clamp(1e-4, 1) ** torch.exp(uniform(-limit, limit, 1, 1, 1))
+    if config.misaligned > 0:
+        images = _misalign(images, config.misaligned, random)
     images = _blur(images, config.blur, random)
     if config.motion > 0:
         images = _move(images, config.motion, random)
@@ -136,6 +142,19 @@ def _shade(images: Tensor, share: float, random: torch.Generator) -> Tensor:
     depth = 0.3 + 0.4 * torch.rand((count, 1, 1), generator=random)
     chosen = (torch.rand((count, 1, 1), generator=random) < share).float()
     return images * (1 - chosen * depth * side)[:, None]
+
+
+def _misalign(images: Tensor, share: float, random: torch.Generator) -> Tensor:
+    """Move every band of some images by a part of a pixel, up to one."""
+    count, bands, height, width = images.shape
+    chosen = (torch.rand((count, 1, 1), generator=random) < share).float()
+    shift = (torch.rand((count, bands, 2), generator=random) * 2 - 1) * chosen
+    flat = F.pad(images, (1, 1, 1, 1), mode="reflect").reshape(1, count * bands, height + 2, width + 2)
+    taps = torch.arange(-1.0, 2.0)
+    for axis, shape in ((0, (-1, 1, 3, 1)), (1, (-1, 1, 1, 3))):
+        kernel = (1 - (taps - shift[..., axis, None]).abs()).clamp(min=0).reshape(shape)
+        flat = F.conv2d(flat, kernel, groups=count * bands)
+    return flat.reshape(images.shape)
 
 
 def _blur(images: Tensor, share: float, random: torch.Generator) -> Tensor:

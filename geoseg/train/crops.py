@@ -15,10 +15,11 @@ from torch import Tensor
 from geoseg.legend import NODATA, WEED
 from geoseg.models.card import GsdRange
 from geoseg.train.augment import AugmentConfig, Placing, change_looks, sample_crop
+from geoseg.train.levelled import level_bands, mixing, moments_of
 from geoseg.train.paste import Scene, paste_plants
 from geoseg.train.sets import CropSource
 from geoseg.train.tileinstances import centres
-from geoseg.train.tiles import Tile
+from geoseg.train.tiles import Moments, Tile
 
 __all__ = ["Batch", "CropConfig", "Crops", "ahead", "offset_targets"]
 
@@ -59,6 +60,7 @@ class CropConfig:
         seed: Start of all chance.
         augment: How much the images are changed.
         paste: Share of the crops into which plants from elsewhere are pasted.
+        levelled: Whether each band is scaled by its own statistics, as the card asks for.
     """
 
     count: int
@@ -68,6 +70,7 @@ class CropConfig:
     seed: int
     augment: AugmentConfig
     paste: float = 0.0
+    levelled: bool = False
 
 
 class Crops:
@@ -90,6 +93,7 @@ class Crops:
         self.random = np.random.default_rng(config.seed)
         self.shares = np.array(shares, float) / float(np.sum(shares))
         self._plants: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._moments: dict[str, Moments] = {}
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches, from the first to the last."""
@@ -117,6 +121,9 @@ class Crops:
             if other.instances is not None:
                 scale = placing.scale * tile.gsd_m / other.gsd_m
                 scene = paste_plants(scene, other, self._known(other), scale, random)
+        if self.config.levelled:
+            matrix = mixing(len(scene.image), self.config.augment.mix, random)
+            scene = replace(scene, image=level_bands(scene.image, self._statistics(tile), matrix))
         offsets, weights = offset_targets(scene.ids, scene.centre, scene.radius)
         if random.random() < 0.5:
             mirror = torch.tensor([1.0, -1.0]).view(2, 1, 1)
@@ -146,6 +153,13 @@ class Crops:
         return Scene(
             image, labels, plants, placing.back(torch.from_numpy(middle)), torch.from_numpy(radius) / placing.scale
         )
+
+    def _statistics(self, tile: Tile) -> Moments:
+        if tile.moments is not None:
+            return tile.moments
+        if tile.name not in self._moments:
+            self._moments[tile.name] = moments_of(tile.image)
+        return self._moments[tile.name]
 
     def _known(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
         """(n + 1, 2) centre of every plant of a tile, and (n + 1,) its radius in pixels, 0 if it does not count."""

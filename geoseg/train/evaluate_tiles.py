@@ -13,6 +13,7 @@ from geoseg.errors import LabelError
 from geoseg.models.card import Segmenter
 from geoseg.segment.forward import classify
 from geoseg.train.evaluate_settings import Patch
+from geoseg.train.levelled import model_image
 from geoseg.train.tiles import VALIDATION, Tile, read_index, read_tile
 from geoseg.windows import Rect
 
@@ -100,6 +101,7 @@ def predict_tile(segmenter: Segmenter, tile: Tile) -> np.ndarray:
     """(K, H, W) float32 class probabilities of a tile that is seen as a whole, mirrored up to the network's stride."""
     height, width = tile.labels.shape
     stride = segmenter.card.tiling.stride_px
-    image = np.pad(tile.image, ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
+    missing = ((0, 0), (0, -height % stride), (0, -width % stride))
+    image = np.pad(model_image(tile, segmenter.card), missing, mode="reflect")
     found: np.ndarray = segmenter(image[None])[0, :, :height, :width]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from geoseg.errors import InputError
 from geoseg.train.leaves import CROPS
 
-__all__ = ["FieldSpec", "random_spec", "row_frame", "sun_shift"]
+__all__ = ["FieldSpec", "infrared_spec", "random_spec", "row_frame", "sun_shift"]
 
 _LIMITS: dict[str, tuple[float, float]] = {
     "height_px": (32, 100_000),
@@ -61,7 +61,10 @@ class FieldSpec:
         weed_diameter_m: Median diameter of the weeds; log-normal, most between half and double.
         weed_clustering: Share of the weeds that stand in patches.
         in_row_weed_share: Share of the weeds that are moved into the crop rows.
+        infrared: A colour-infrared flight: the bands are near infrared, red and green, in this order, wherever red,
+            green and blue are spoken of here.
         soil_rgb: Mean colour of the soil.
+        leaf_gains: Gains of the colour of leaves in the three bands: light and leaves other than usual.
         contrast: Of the soil, 1 as in the potato field.
         clods: How much of the soil is cloddy, 1 is average.
         cracks: How crusted and cracked the soil is, 1 is much.
@@ -94,7 +97,9 @@ class FieldSpec:
     weed_diameter_m: float = 0.03
     weed_clustering: float = 0.7
     in_row_weed_share: float = 0.2
+    infrared: bool = False
     soil_rgb: tuple[float, float, float] = (131.0, 117.0, 90.0)
+    leaf_gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
     contrast: float = 1.0
     clods: float = 1.0
     cracks: float = 0.8
@@ -123,7 +128,7 @@ class FieldSpec:
             value = getattr(self, name)
             if not low <= value <= high:  # NaN too
                 raise InputError(f"{name} is {value}; expected {low:g} to {high:g}")
-        for name, top in (("soil_rgb", 255), ("white_balance", 3)):
+        for name, top in (("soil_rgb", 255), ("white_balance", 3), ("leaf_gains", 3)):
             value = getattr(self, name)
             if len(value) != 3 or not all(0 < part <= top for part in value):
                 raise InputError(f"{name} is {value}; expected three values over 0 and up to {top}")
@@ -180,6 +185,21 @@ def random_spec(seed: int, height_px: int = 1024, width_px: int = 1024, *, margi
         white_balance=tuple(float(gain) for gain in np.exp(rng.normal(0, 0.03, 3)) * rng.uniform(0.88, 1.12)),  # type: ignore[arg-type]
         margin_share=margin_share,
     )
+
+
+def infrared_spec(spec: FieldSpec) -> FieldSpec:
+    """The same field on a colour-infrared flight, in light, soil and leaves that the seed chooses.
+
+    In near infrared soil is about as bright as in red, or brighter, and leaves look 1.2 to 2.2 times as bright; in red
+    they are darker than soil, in green about as bright. How much of this an image shows depends on the camera (filters
+    that leak, 8-bit files that were brightened), so it is drawn over wide ranges.
+    """
+    rng = np.random.default_rng([spec.seed, 9])
+    red, green, _ = spec.soil_rgb
+    soil = min(190.0, red * float(rng.uniform(0.9, 1.25)))
+    leaf = min(310.0, soil * float(np.exp(rng.uniform(np.log(1.6), np.log(2.9)))))  # a quarter is lost between leaves
+    gains = leaf / 205, float(rng.uniform(0.6, 1.0)), float(rng.uniform(0.8, 1.1))
+    return replace(spec, infrared=True, soil_rgb=(soil, red, green), leaf_gains=gains)
 
 
 def row_frame(spec: FieldSpec) -> tuple[float, float]:

@@ -19,8 +19,8 @@ from torch import nn
 
 from geoseg.errors import ConfigError, LabelError, ModelError
 from geoseg.legend import LEGEND
-from geoseg.models.card import ModelCard
-from geoseg.models.storage import TorchSegmenter, channels_last, pick_device, save
+from geoseg.models.card import ModelCard, read_card
+from geoseg.models.storage import TorchSegmenter, channels_last, load_module, pick_device, save
 from geoseg.models.zoo import ARCHITECTURES, build, load_imagenet, reach
 from geoseg.progress import bar
 from geoseg.train.checkpoint import Training, forget, keep, resume
@@ -164,7 +164,8 @@ def _measured(card: ModelCard, network: nn.Module) -> Any:
 
 def _crops(config: TrainConfig, card: ModelCard, sets: list[CropSource]) -> Crops:
     sizes = config.steps, config.batch, config.crop_px
-    choice = CropConfig(*sizes, config.weedy, config.seed, config.augment, config.paste)
+    levelled = card.scaling == "ortho"
+    choice = CropConfig(*sizes, config.weedy, config.seed, config.augment, config.paste, levelled)
     return Crops(sets, [one.share for one in config.sets], card.gsd, choice)
 
 
@@ -203,7 +204,9 @@ def _check_plants(card: ModelCard, config: TrainConfig, sets: list[CropSource]) 
 
 def _begin(config: TrainConfig, card: ModelCard, device: torch.device) -> Training:
     network = build(card.architecture, card.params, len(card.bands), len(card.classes))
-    if config.encoder == "imagenet":
+    if config.start is not None:
+        _start(network, card, config.start)
+    elif config.encoder == "imagenet":
         try:
             load_imagenet(network)
         except ModelError as error:
@@ -211,6 +214,15 @@ def _begin(config: TrainConfig, card: ModelCard, device: torch.device) -> Traini
     network = channels_last(network, device)
     optimizer, schedule = _optimizer(network, config)
     return Training(network, copy.deepcopy(network).eval(), optimizer, schedule)
+
+
+def _start(network: nn.Module, card: ModelCard, name: str) -> None:
+    """Take the weights of another model."""
+    other, module = load_module(name)
+    parts = [(one.architecture, one.params, len(one.bands), one.classes) for one in (card, other)]
+    if parts[0] != parts[1]:
+        raise ConfigError(f"train.start: {name} is {parts[1]}; the card here says {parts[0]}")
+    network.load_state_dict(module.state_dict())
 
 
 def _optimizer(network: nn.Module, config: TrainConfig) -> tuple[torch.optim.Optimizer, Any]:
@@ -228,4 +240,8 @@ def _optimizer(network: nn.Module, config: TrainConfig) -> tuple[torch.optim.Opt
 def _facts(config: TrainConfig, sets: list[CropSource]) -> dict[str, Any]:
     counts = {share.source or share.name: one.counts for share, one in zip(config.sets, sets, strict=True)}
     names = ("encoder", "loss", "steps", "batch", "crop_px", "rate", "seed")
-    return {"tiles": counts, "torch": torch.__version__} | {name: getattr(config, name) for name in names}
+    facts = {"tiles": counts, "torch": torch.__version__} | {name: getattr(config, name) for name in names}
+    if config.start is not None:
+        other = read_card(config.start)
+        facts["encoder"] = f"all weights from {other.name} {other.version}"
+    return facts

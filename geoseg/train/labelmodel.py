@@ -51,7 +51,8 @@ def disagreements(
     from geoseg.models import load
 
     segmenter = load(model)
-    _predict(Ortho.open(ortho, image, segmenter.card.bands), labels, folder, segmenter, min_confidence)
+    opened = Ortho.open(ortho, image, segmenter.card.bands, segmenter.card.scaling)
+    _predict(opened, labels, folder, segmenter, min_confidence)
     codes = [1 + _CLASSES * label + found for label in range(_CLASSES) for found in range(_CLASSES) if label != found]
     for batch in batches(folder / "differs.tif", codes=codes, confidence=folder / "sure.tif"):
         pixel = np.sqrt(shapely.area(batch.geometry) / batch.area_px)

@@ -23,14 +23,16 @@ from geoseg.legend import LEGEND, NODATA, SOIL, WEED
 from geoseg.ortho.boundary import PixelMask, read_boundary
 from geoseg.train.labelraster import open_file
 from geoseg.train.labels import image_grid, open_labels
+from geoseg.train.levelled import moments_of
 from geoseg.train.settings import SetShare
 from geoseg.train.tileinstances import InstanceSource
-from geoseg.train.tiles import TRAIN, VALIDATION, Tile, excess_green, read_index, read_tile
+from geoseg.train.tiles import TRAIN, VALIDATION, Moments, Tile, excess_green, read_index, read_tile
 from geoseg.windows import Rect, windows
 
 __all__ = ["CropSource", "OrthoSet", "TileSet", "open_set"]
 
 _TRIES = 200
+_SAMPLED = 64
 _MOST_VALIDATION = 64
 """Windows of an ortho that validate, evenly chosen where there are more."""
 
@@ -136,6 +138,7 @@ class OrthoSet:
         self.shape = (int(self.grid.shape[0]), int(self.grid.shape[1]))
         self._held_out = _held_out(share, self.grid)
         self._look_through(path)
+        self._moments = self._statistics()
 
     def draw(self, random: np.random.Generator, weedy: bool) -> Tile:
         """A window around a labelled place, moved by chance, that holds no pixel of the validation part.
@@ -203,7 +206,15 @@ class OrthoSet:
         ids = None if self._plants is None else self._plants.read(rect)
         source = Path(str(self._share.ortho)).stem
         name = f"{source}_{rect.row0:06d}_{rect.col0:06d}"
-        return Tile(name, split, source, rect.row0, rect.col0, self.gsd_m, image, labels, {}, ids)
+        place = rect.row0, rect.col0, self.gsd_m
+        return Tile(name, split, source, *place, image, labels, {}, ids, self._moments)
+
+    def _statistics(self) -> Moments:
+        """Of windows spread over the ortho."""
+        step = max(1, -(-len(self._train) // _SAMPLED))
+        bands = list(range(1, self._bands + 1))
+        parts = [self._file.read(bands, window=_view(rect))[:, ::3, ::3] for rect in self._train[::step]]
+        return moments_of(np.concatenate([part.reshape(self._bands, -1) for part in parts], axis=1))
 
 
 def _held_out(share: SetShare, grid: GeoBox) -> PixelMask | None:

@@ -75,6 +75,8 @@ class TrainConfig:
         card: Fields of the model card that a person decides: name, version, description, licence, attribution,
             limits, gsd, tiling, architecture, params, mean, std.
         sets: Tile sets, and orthos with labels.
+        start: Model whose weights to begin from, shipped or a directory, instead of `encoder`; it must be of the same
+            architecture.
         encoder: ``imagenet`` starts from published weights (needs the ``train`` extra), ``random`` from nothing.
         loss: One of `geoseg.train.losses.LOSSES`; networks that find plants bring their own.
         steps: Number of updates.
@@ -102,6 +104,7 @@ class TrainConfig:
 
     card: dict[str, Any]
     sets: tuple[SetShare, ...]
+    start: str | None = None
     encoder: str = "random"
     loss: str = "ce_dice"
     steps: int = 1000

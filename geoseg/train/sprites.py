@@ -33,6 +33,18 @@ _COLOURS = {
     "stone": (196, 188, 172),
     "straw": (186, 168, 128),
 }
+_INFRARED = {
+    "potato": 205,
+    "beet": 210,
+    "maize": 198,
+    "seedling": 200,
+    "rosette": 204,
+    "grass": 190,
+    "bushy": 196,
+    "sprawling": 200,
+    "stone": 190,
+    "straw": 198,
+}
 _THINNEST_PX = 1.2  # no leaf is narrower, so that it can be seen
 
 
@@ -112,7 +124,7 @@ class _Canvas:
         alpha += cover * (1 - alpha)
 
 
-def draw(kind: str, diameter_px: float, blur_px: float, rng: np.random.Generator) -> Sprite:
+def draw(kind: str, diameter_px: float, blur_px: float, rng: np.random.Generator, *, infrared: bool = False) -> Sprite:
     """One picture.
 
     Args:
@@ -120,9 +132,11 @@ def draw(kind: str, diameter_px: float, blur_px: float, rng: np.random.Generator
         diameter_px: Diameter in pixels, from 2.
         blur_px: Standard deviation of the camera's blur in pixels.
         rng: Where the variety comes from.
+        infrared: Near infrared, red and green instead of red, green and blue.
     """
     fine = 2 if diameter_px < 60 else 1
-    colour = np.array(_COLOURS[kind], np.float32) * np.exp(rng.normal(0, (0.05, 0.03, 0.05))).astype(np.float32)
+    bands = (_INFRARED[kind], *_COLOURS[kind][:2]) if infrared else _COLOURS[kind]
+    colour = np.array(bands, np.float32) * np.exp(rng.normal(0, (0.05, 0.03, 0.05))).astype(np.float32)
     radius = diameter_px / 2
     size = 2 * int(np.ceil(radius * 1.25 + 2 + 2 * blur_px)) + 1
     canvas = _Canvas(fine * size, colour, rng)
@@ -151,10 +165,12 @@ class SpriteLibrary:
     Attributes:
         seed: What the pictures depend on, besides kind, size and variant.
         blur_px: Standard deviation of the camera's blur in pixels.
+        infrared: Near infrared, red and green instead of red, green and blue.
     """
 
     seed: int
     blur_px: float
+    infrared: bool = False
     _sprites: dict[tuple[int, int, int], Sprite] = field(default_factory=dict, repr=False)
 
     def get(self, kind: str, diameter_px: float, choice: int) -> Sprite:
@@ -169,5 +185,5 @@ class SpriteLibrary:
         key = (list(FORMS).index(kind), step, choice // 8 % _VARIANTS)
         if key not in self._sprites:
             rng = np.random.default_rng([self.seed, 7, *key])
-            self._sprites[key] = draw(kind, 2.0 * _STEP**step, self.blur_px, rng)
+            self._sprites[key] = draw(kind, 2.0 * _STEP**step, self.blur_px, rng, infrared=self.infrared)
         return self._sprites[key].turned(choice % 8)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoseg.legend import CROP, NODATA, SOIL
-from geoseg.train.fieldspec import FieldSpec, random_spec, sun_shift
+from geoseg.train.fieldspec import FieldSpec, infrared_spec, random_spec, sun_shift
 from geoseg.train.planting import Planting, plant
 from geoseg.train.soil import COARSE, enlarge, illumination, soil
 from geoseg.train.sprites import Sprite, SpriteLibrary
 
-__all__ = ["PLANT", "FieldSpec", "SyntheticField", "random_spec", "render", "write"]
+__all__ = ["PLANT", "FieldSpec", "SyntheticField", "infrared_spec", "random_spec", "render", "write"]
 
 PLANT = np.dtype([("id", "i4"), ("row", "f8"), ("col", "f8"), ("class", "u1"), ("radius_px", "f4"), ("area_px", "i4")])
 """One plant: id from 1, centre in pixels (the first pixel's centre is 0.5), class, reach, pixels that are in sight."""
@@ -34,7 +34,7 @@ class SyntheticField:
     """A rendered field.
 
     Attributes:
-        image: (3, H, W) uint8, red, green and blue; 0 where not valid.
+        image: (3, H, W) uint8, red, green and blue, or near infrared, red and green; 0 where not valid.
         valid: (H, W) bool, one connected area.
         labels: (H, W) uint8: soil 0, crop 1, weed 2; 255 where not valid.
         instances: (H, W) int32, the id of the plant in sight, 0 where there is none.
@@ -58,7 +58,7 @@ def render(spec: FieldSpec) -> SyntheticField:
     """
     valid = _valid_area(spec)
     canvas = soil(spec)
-    library = SpriteLibrary(spec.seed, spec.blur_px)
+    library = SpriteLibrary(spec.seed, spec.blur_px, spec.infrared)
     rng = np.random.default_rng([spec.seed, 5])
     _litter(canvas, spec, library, rng)
     planting = plant(spec)
@@ -144,7 +144,7 @@ def _lay(
     down, right = sun_shift(spec)
     choices = rng.integers(0, 1 << 30, len(planting))
     gains = np.exp(rng.normal(0, (0.04, 0.02, 0.04), (len(planting), 3)) + rng.normal(0, 0.09, (len(planting), 1)))
-    gains = (gains * (0.93 + 0.14 * spec.shadow)).astype(np.float32)
+    gains = (gains * (0.93 + 0.14 * spec.shadow) * np.array(spec.leaf_gains)).astype(np.float32)
     radii = np.zeros(len(planting), np.float32)
     for index, (row, col, _, kind, diameter) in enumerate(planting.tolist()):
         sprite = library.get(kind, diameter, int(choices[index]))
@@ -197,7 +197,7 @@ def _expose(canvas: NDArray[np.uint8], valid: NDArray[np.bool_], spec: FieldSpec
 
 
 def write(field: SyntheticField, folder: Path | str) -> None:
-    """Write ``ortho.tif`` (RGB and alpha), ``labels.tif``, ``plants.gpkg`` and ``boundary.gpkg``, north-up.
+    """Write ``ortho.tif`` (three bands and alpha), ``labels.tif``, ``plants.gpkg`` and ``boundary.gpkg``, north-up.
 
     The place is made up: EPSG:32632 at a fixed origin.
 
@@ -229,6 +229,8 @@ def _write_raster(path: Path, bands: NDArray[np.uint8], spec: FieldSpec, nodata:
     with rasterio.open(path, "w", **profile) as target:
         if nodata is None:
             target.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+        if nodata is None and spec.infrared:
+            target.descriptions = ("nir", "red", "green", "alpha")
         target.write(bands)
         if factors:
             target.build_overviews(factors, Resampling.average if nodata is None else Resampling.nearest)

@@ -29,7 +29,17 @@ from geoseg.train.labels import image_grid, open_labels
 from geoseg.train.tileinstances import InstanceSource
 from geoseg.windows import Rect, windows
 
-__all__ = ["Tile", "TileConfig", "TileSource", "excess_green", "make_tiles", "read_index", "read_tile", "write_set"]
+__all__ = [
+    "Moments",
+    "Tile",
+    "TileConfig",
+    "TileSource",
+    "excess_green",
+    "make_tiles",
+    "read_index",
+    "read_tile",
+    "write_set",
+]
 
 TRAIN, VALIDATION = "train", "validation"
 INSTANCES = "instances"
@@ -97,6 +107,19 @@ class TileConfig:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Statistics of the bands of an ortho.
+
+    Attributes:
+        mean: (C,) as a fraction of the full scale.
+        covariance: (C, C), of the same.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True)
 class Tile:
     """One labelled image.
 
@@ -111,6 +134,7 @@ class Tile:
         labels: (H, W) uint8.
         profile: Georeference: crs and transform, may be empty.
         instances: (H, W) uint16 plant ids from 1, 0 where there is none; None where nobody knows.
+        moments: Statistics of the ortho that it is a window of; None takes its own.
     """
 
     name: str
@@ -123,6 +147,7 @@ class Tile:
     labels: np.ndarray
     profile: dict[str, Any] = field(default_factory=dict)
     instances: np.ndarray | None = None
+    moments: Moments | None = None
 
 
 def excess_green(image: np.ndarray) -> np.ndarray:

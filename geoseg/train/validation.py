@@ -13,6 +13,7 @@ from geoseg.models.card import ModelCard, Segmenter
 from geoseg.models.storage import TorchSegmenter
 from geoseg.segment.forward import classify
 from geoseg.train.evaluate import Scores, confusion, scores
+from geoseg.train.levelled import model_image
 from geoseg.train.tiles import Tile
 
 __all__ = ["mean_iou", "measure_parity", "plain_scores", "score_tiles"]
@@ -75,5 +76,7 @@ def _classes(segmenter: Segmenter, tile: Tile) -> np.ndarray:
     """(H, W) classes of a tile that is seen as a whole."""
     height, width = tile.labels.shape
     stride = segmenter.card.tiling.stride_px
-    image = np.pad(tile.image, ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
+    image = np.pad(
+        model_image(tile, segmenter.card), ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect"
+    )
     return classify(segmenter(image[None]))[0][0, :height, :width]
