@@ -1,10 +1,11 @@
 """How far a field without labels gets: model as it was, row rule and adapted model, against labels that none saw.
 
-    python benchmarks/adaptation.py drawn
+    python benchmarks/adaptation.py drawn [--only NAME ...] [--model MODEL]
     python benchmarks/adaptation.py field ORTHO LABELS --model MODEL --out FOLDER [--cols 8320 9600]
 
-`drawn` renders fields over row spacing, weeds, growth stage and more, and tells where the row rule breaks. `field`
-adapts MODEL to ORTHO without looking at LABELS and then scores all three on them. Both print Markdown.
+`drawn` renders fields over row spacing, weeds, growth stage and more, and tells where the row rule breaks; with a
+model, also what adapting it brings. `field` adapts MODEL to ORTHO without looking at LABELS and then scores all three
+on them. Both print Markdown.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from scipy import ndimage
 
 from geoseg.adapt.adaptation import AdaptConfig, adapt
 from geoseg.adapt.field import Field, open_field
@@ -28,8 +31,9 @@ from geoseg.models import load
 from geoseg.models.card import Segmenter
 from geoseg.segment.forward import classify
 from geoseg.train.evaluate import Scores, confusion, scores
-from geoseg.train.fieldspec import FieldSpec
-from geoseg.train.synthetic import render, write
+from geoseg.train.evaluate_objects import Matches, ObjectPass, match_objects
+from geoseg.train.fieldspec import FieldSpec, infrared_spec
+from geoseg.train.synthetic import SyntheticField, render, write
 from geoseg.windows import Rect, windows
 
 PLAIN: dict[str, Any] = {
@@ -51,21 +55,75 @@ DRAWN: dict[str, dict[str, Any]] = {
     "large plants, rows nearly closed": {"plant_diameter_m": 0.38},
     "closed canopy": {"plant_diameter_m": 0.7},
     "no rows: weeds only": {"plant_spacing_m": 9.9, "weeds_per_m2": 60.0},
+    "small weeds": {"weed_diameter_m": 0.018},
+    "near infrared, red, green": {"infrared": True},
+    "camera tilted by 15 degrees": {"tilt": 0.155},
+    "camera tilted by 30 degrees": {"tilt": 0.333},
 }
+LEAST_OBJECT_M2 = 1e-4
 
 
-def raster_scores(field: Field, labels: np.ndarray, part: Rect, what: FieldRule | Segmenter) -> Scores:
-    """Scores of a rule or a network on a part of a field, in windows."""
+def rendered(changes: dict[str, Any]) -> SyntheticField:
+    """A field of `DRAWN`; a tilt is how much larger than in the middle the ground looks at the lower edge."""
+    changes = PLAIN | changes
+    tilt = changes.pop("tilt", 0.0)
+    spec = FieldSpec(**{key: value for key, value in changes.items() if key != "infrared"})
+    field = render(infrared_spec(spec) if changes.get("infrared") else spec)
+    return tilted(field, tilt) if tilt else field
+
+
+def tilted(field: SyntheticField, tilt: float) -> SyntheticField:
+    """The field as a tilted camera sees it, with the georeference of an upright one.
+
+    Args:
+        field: As rendered.
+        tilt: Tangent of the camera's tilt times that of half its angle of view.
+    """
+    height, width = field.labels.shape
+    down, right = np.mgrid[0:height, 0:width] - np.array([height - 1, width - 1])[:, None, None] / 2
+    scale = (1 - tilt) / (1 + tilt * down / (height / 2))  # the upper edge stays as it is
+    places = np.stack([down * scale + (height - 1) / 2, right * scale + (width - 1) / 2])
+
+    def moved(pixels: np.ndarray, order: int) -> np.ndarray:
+        return np.asarray(ndimage.map_coordinates(pixels, places, order=order, mode="nearest"))
+
+    image = np.stack([moved(band, 1) for band in field.image])
+    return replace(field, image=image, labels=moved(field.labels, 0), instances=moved(field.instances, 0))
+
+
+@dataclass(frozen=True)
+class Found:
+    """How good one is: scores of pixels, and F1 of (crop, weed) objects matched by their centres."""
+
+    pixels: Scores
+    objects: tuple[float, float]
+
+
+def raster_scores(field: Field, labels: np.ndarray, part: Rect, what: FieldRule | Segmenter) -> Found:
+    """Scores of a rule or a network on a part of a field, in windows.
+
+    Objects are 4-connected regions of one class of a square centimetre or more.
+    """
     margin = what.margin_px if isinstance(what, FieldRule) else what.card.tiling.margin_px
-    matrix = np.zeros((3, 3), np.int64)
+    truth, classes = np.full(part.shape, 255, np.uint8), np.zeros(part.shape, np.uint8)
     with field.source.reader(field.grid, field.outline) as reader:
         for window in windows(part.shape, 1024, margin, 16):
             read, to = (_moved(rect, part) for rect in (window.read, window.write))
             image, valid = reader.read(read)
             crop = window.crop.slices
-            truth = np.where(valid[crop], labels[to.slices], 255)
-            matrix += confusion(truth, _classes(what, image, read)[crop])
-    return scores(matrix)
+            truth[window.write.slices] = np.where(valid[crop], labels[to.slices], 255)
+            classes[window.write.slices] = _classes(what, image, read)[crop]
+    known = truth != 255
+    objects = ObjectPass()
+    objects.add(0, np.where(known, truth, SOIL), np.where(known, classes, SOIL))
+    matches = match_objects(*objects.finish(LEAST_OBJECT_M2 / field.gsd_m**2), 1.0)
+    return Found(scores(confusion(truth, classes)), (_object_f1(matches, CROP), _object_f1(matches, WEED)))
+
+
+def _object_f1(matches: Matches, code: int) -> float:
+    there, here = matches.truth.code == code, matches.found.code == code
+    hits = np.count_nonzero(matches.centre_truth[there])
+    return 2 * hits / max(np.count_nonzero(there) + np.count_nonzero(here), 1)
 
 
 def _classes(what: FieldRule | Segmenter, image: np.ndarray, read: Rect) -> np.ndarray:
@@ -106,32 +164,48 @@ def _moved(rect: Rect, part: Rect) -> Rect:
     return Rect(rect.row0 + part.row0, rect.col0 + part.col0, rect.row1 + part.row0, rect.col1 + part.col0)
 
 
-def row(name: str, found: Scores, more: str = "") -> str:
+def row(name: str, found: Found, more: str = "") -> str:
     """A line of the table."""
-    f1 = " | ".join(f"{value:.3f}" for value in (*found.f1[1:], np.nanmean(found.f1)))
-    iou = " | ".join(f"{value:.3f}" for value in found.iou[1:])
-    return f"| {name} | {f1} | {iou} | {more} |"
+    pixels = found.pixels
+    values = (*pixels.f1[1:], np.nanmean(pixels.f1), *pixels.iou[1:], *found.objects)
+    return f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} | {more} |"
 
 
-HEAD = "| | crop F1 | weed F1 | macro F1 | crop IoU | weed IoU | |\n|---|---|---|---|---|---|---|"
+HEAD = (
+    "| | crop F1 | weed F1 | macro F1 | crop IoU | weed IoU | crop objects F1 | weed objects F1 | |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
 
 
-def drawn() -> None:
-    """The row rule on rendered fields."""
+def drawn(options: argparse.Namespace) -> None:
+    """The row rule on rendered fields, and what adapting a model to them brings."""
     print(HEAD)
-    for name, changes in DRAWN.items():
-        field = render(FieldSpec(**(PLAIN | changes)))
+    for name in options.only or DRAWN:
+        field = rendered(DRAWN[name])
         with tempfile.TemporaryDirectory() as folder:
             write(field, folder)
-            started = time.perf_counter()
-            where = open_field(Path(folder) / "ortho.tif")
             try:
-                rule = survey(where)
-                found = raster_scores(where, field.labels, Rect(0, 0, *where.shape), rule)
-                seconds = f"{time.perf_counter() - started:.0f} s, contrast {rule.rule.contrast:.0f}"
-                print(row(name, found, seconds), flush=True)
+                _drawn(name, field, Path(folder), options)
             except InputError as error:
-                print(f"| {name} | | | | | | refused: {str(error).partition(': ')[2]} |", flush=True)
+                print(f"| {name} | | | | | | | | refused: {str(error).partition(': ')[2]} |", flush=True)
+
+
+def _drawn(name: str, field: SyntheticField, folder: Path, options: argparse.Namespace) -> None:
+    """Lines of one rendered field."""
+    started = time.perf_counter()
+    where = open_field(folder / "ortho.tif")
+    rule, whole = survey(where), Rect(0, 0, *where.shape)
+    found = raster_scores(where, field.labels, whole, rule)
+    more = f"{time.perf_counter() - started:.0f} s, contrast {rule.rule.contrast:.0f}"
+    print(row(f"{name}: row rule" if options.model else name, found, more), flush=True)
+    if options.model:
+        print(row(f"{name}: model as it was", raster_scores(where, field.labels, whole, load(options.model))))
+        started = time.perf_counter()
+        config = load_as(AdaptConfig, None, [f"model={options.model}", *options.overrides])
+        kept = adapt(folder / "ortho.tif", folder / "adapted", config).kept
+        more = f"{(time.perf_counter() - started) / 60:.1f} minutes, kept: {kept}"
+        taught = rule if kept == "row_rule" else load(str(folder / "adapted"))
+        print(row(f"{name}: adapted", raster_scores(where, field.labels, whole, taught), more), flush=True)
 
 
 def real(options: argparse.Namespace) -> None:
@@ -155,22 +229,26 @@ def real(options: argparse.Namespace) -> None:
         print(row(name, raster_scores(where, labels, part, what), more), flush=True)
     if options.picture:
         picture(options.picture, where, labels, part, kinds)
-    if options.supervised:
-        print(row("supervised", raster_scores(where, labels, part, load(options.supervised))), flush=True)
+    for model in options.supervised:
+        print(row(f"with labels: {Path(model).name}", raster_scores(where, labels, part, load(model))), flush=True)
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    commands.add_parser("drawn").set_defaults(run=lambda _: drawn())
+    rows = commands.add_parser("drawn")
+    rows.add_argument("--only", nargs="+", choices=list(DRAWN))
+    rows.add_argument("--model", help="adapt this one to each field, too")
+    rows.set_defaults(run=drawn)
     field = commands.add_parser("field")
     for name in ("ortho", "labels", "--model", "--out"):
         field.add_argument(name, type=str if name == "--model" else Path, **({"required": True} if "-" in name else {}))
-    field.add_argument("--supervised")
+    field.add_argument("--supervised", nargs="+", default=[], help="models that have learnt labels of the field")
     field.add_argument("--picture", type=Path, help="draw a square of the field as each one sees it")
     field.add_argument("--cols", type=int, nargs=2)
-    field.add_argument("--set", dest="overrides", action="append", default=[])
+    for one in (rows, field):
+        one.add_argument("--set", dest="overrides", action="append", default=[])
     field.set_defaults(run=real)
     options = parser.parse_args()
     options.run(options)

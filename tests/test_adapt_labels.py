@@ -15,7 +15,7 @@ from geoseg.adapt.field import open_field
 from geoseg.adapt.fieldrule import survey
 from geoseg.adapt.hints import hint_tiles, read_hints
 from geoseg.adapt.pseudo import PseudoConfig, network_bands, pseudo_tiles
-from geoseg.adapt.rowlabels import label_image
+from geoseg.adapt.rowlabels import label_image, plant_probability
 from geoseg.adapt.rowrule import FAR, RowRule, Scene, describe
 from geoseg.errors import ConfigError, LabelError
 from geoseg.legend import CROP, NODATA, SOIL, WEED
@@ -93,6 +93,39 @@ def test_plants_are_labelled_whole_and_doubt_is_left_out():
     assert found.confidence[5, 16] == pytest.approx(0.95)
 
 
+def test_what_is_pale_is_neither_taught_as_soil_nor_as_plant():
+    greenness = np.array([[0.0, 0.24, 0.26, 0.4, 0.49, 0.6, 0.8]], np.float32).repeat(5, axis=0)
+    scene = describe(greenness > 0.5, np.zeros(greenness.shape, np.uint8), 2)
+    labels = label_image(greenness, scene, np.full(greenness.shape, 0.05, np.float32), 1, 0.25).labels
+    assert labels[2].tolist() == [SOIL, SOIL, NODATA, NODATA, NODATA, CROP, CROP]
+    probability = plant_probability(np.array([[0.2, 0.25, 0.5, 0.625, 0.75, 3.0]], np.float32))
+    assert probability[0].tolist() == [0.0, 0.0, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_a_network_adds_what_no_index_sees(seen):
+    """A look that sees one patch of bare soil as green adds this patch, and takes nothing away."""
+    config = PseudoConfig(tiles=40, tile_px=200)
+    alone = {tile.name: tile.labels for tile in pseudo_tiles(*seen, config).tiles}
+    margin = seen[1].margin_px
+    patch = slice(margin + 50, margin + 58)
+
+    def look(image: np.ndarray) -> np.ndarray:
+        found = np.zeros(image.shape[1:], np.float32)
+        found[patch, patch] = 0.9
+        return found
+
+    inner = slice(50, 58)
+    rest = np.ones((200, 200), bool)
+    rest[inner, inner] = False
+    was_soil = 0
+    for tile in pseudo_tiles(*seen, config, look).tiles:
+        before = alone[tile.name]
+        was_soil += np.count_nonzero(before[inner, inner] == SOIL)
+        assert not (tile.labels[inner, inner] == SOIL).any()
+        assert (tile.labels[rest] == SOIL).sum() == (before[rest] == SOIL).sum()
+    assert was_soil > 1000
+
+
 def test_green_without_a_row_nearby_is_not_labelled():
     green = np.zeros((20, 20), bool)
     green[5:9, 5:9] = True
@@ -125,9 +158,11 @@ def drawn_view(random: np.random.Generator) -> tuple[View, np.ndarray]:
     green = truth > 0
     size = np.where(green, np.where(truth == CROP, 8, 3), 0).astype(np.int8)
     ground = np.array([200 * 400, 200 * 400])
+    weed = np.where(truth == WEED, 0.9, 0.1).astype(np.float32)
     return View(
-        np.zeros((3, 400, 400), np.uint8), size, zone, green, ~green, truth, np.where(truth == WEED, 0.9, 0.1), ground
-    ), truth
+        np.zeros((3, 400, 400), np.uint8), size, zone, green.astype(np.float32), np.ones(truth.shape, bool), truth,
+        weed, ground,
+    ), truth  # fmt: skip
 
 
 def test_the_balance_of_rows_finds_the_true_scores():
@@ -148,6 +183,25 @@ def test_the_balance_of_rows_finds_the_true_scores():
         assert found[SOIL] == pytest.approx(expected[SOIL], abs=0.01)
         assert found[WEED] == pytest.approx(expected[WEED], abs=0.15)
         assert found[CROP] == pytest.approx(expected[CROP], abs=0.15)
+
+
+def test_the_estimate_counts_what_is_pale_on_both_sides():
+    """Half of the pale pixels are plants: whoever calls all of them soil misses these, whoever calls none errs too."""
+    shape = (100, 100)
+    plant = np.zeros(shape, np.float32)
+    plant[20:80, 60:80], plant[20:80, 80:90] = 1.0, 0.5  # between the rows: weeds
+    zone = np.ones(shape, np.int8)
+    zone[:, :50] = 0
+    tight, wide = np.where(plant > 0.5, WEED, SOIL).astype(np.uint8), np.where(plant > 0, WEED, SOIL).astype(np.uint8)
+    size = np.full(shape, 5, np.int8)
+    view = View(np.zeros((3, *shape), np.uint8), size, zone, plant, np.ones(shape, bool), tight,
+                np.full(shape, 0.5, np.float32), np.array([5000, 5000]))  # fmt: skip
+    rule = RowRule(np.zeros((24, 11)), np.zeros(24), 2, 0.25, 9.0, 0.1, 0.1)
+    for found, hits, wrong in ((tight, 1200, 0), (wide, 1500, 300)):
+        matrix = confusion_by_balance(Views([view]), rule, lambda _, found=found: found)
+        assert matrix[WEED].tolist() == [1500 - hits, 0, hits]
+        assert matrix[SOIL, WEED] == wrong
+    assert confusion_of_rule(Views([view]))[WEED].tolist() == [300, 0, 1200]
 
 
 def test_views_hold_what_the_rule_sees(tiles, seen):

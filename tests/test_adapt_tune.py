@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +23,7 @@ from geoseg.adapt.fieldrule import survey
 from geoseg.adapt.netgreen import choose_green
 from geoseg.adapt.pseudo import PseudoConfig
 from geoseg.adapt.segmenter import load_rule
-from geoseg.adapt.tune import TuneConfig, class_weights, generalised_cross_entropy
+from geoseg.adapt.tune import TuneConfig, Tuned, class_weights, generalised_cross_entropy
 from geoseg.cli import main
 from geoseg.cli_adapt import adapted
 from geoseg.config import Config, load_as
@@ -154,6 +156,48 @@ def test_a_network_that_knows_nothing_does_not_say_what_is_green(base):
     look, figures = choose_green(where, found_in(where.source.path), load(base, "torch-cpu"))
     assert look is None
     assert figures["green_by"] == "index"
+
+
+@dataclass
+class Colour:
+    """A network that sees as green what is greener than red and blue by some steps."""
+
+    card: ModelCard
+    steps: int
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        red, green, blue = images.astype(int).transpose(1, 0, 2, 3)
+        plant = 2 * green - red - blue > self.steps
+        return np.stack([~plant, plant, 0 * plant], axis=1).astype(np.float32)
+
+
+def test_a_network_helps_if_it_sees_the_leaves_and_little_else(base):
+    where, card = open_field(rendered().ortho), ModelCard.read(base / CARD)
+    rule = found_in(where.source.path)
+    look, figures = choose_green(where, rule, Colour(card, 45))
+    assert look is not None, figures
+    assert figures["green_by"] == "index and network"
+    for blind in (-10, 120):  # sees plants in bare soil; sees hardly any
+        assert choose_green(where, rule, Colour(card, blind))[0] is None
+
+
+def test_the_second_round_looks_through_the_network_of_the_first(base, tmp_path: Path, monkeypatch):
+    lookers = []
+
+    def choose(where, rule, segmenter):
+        lookers.append(segmenter.module)
+        return None, {"green_by": "index"}
+
+    def taught(card, module, *_):
+        return Tuned(copy.deepcopy(module), 0.5, 3, [(0, 0.1), (3, 0.5)])
+
+    monkeypatch.setattr("geoseg.adapt.netgreen.choose_green", choose)
+    monkeypatch.setattr("geoseg.adapt.adaptation.tune", taught)
+    found = adapt(rendered().ortho, tmp_path / "model", replace(settings(base), rounds=3))
+    assert len({id(module) for module in lookers}) == len(lookers) == 3
+    assert [one["step"] for one in found.card.training["rounds"]] == [3, 3, 3]
+    with pytest.raises(ConfigError, match="rounds"):
+        replace(settings(base), rounds=0)
 
 
 def test_the_shipped_configuration_is_understood():

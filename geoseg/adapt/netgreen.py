@@ -1,8 +1,8 @@
-"""Whether a network or an index knows better what is green in a field, by one criterion: the share of doubtful pixels.
+"""Whether a network may help an index to say what is green in a field.
 
-A network's score for green, crop and weed together, is counted like an index: pixels in the middle half of the way
-from soil to leaf, per green pixel. A network on a strange field may be sure and wrong; so it is only taken if it also
-finds what is clearly green by the index, and not much else.
+A network finds pale plants that no index tells from soil, and overlooks leaves that any index shows: so what either
+sees is green. How sure a network is says nothing, as networks are sure on strange fields too. It may help if it finds
+what is clearly green by the index, and only little where the index sees bare soil.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["choose_green", "network_look"]
 
 _SAMPLES, _SAMPLE_PX = 12, 512
 _MIN_FOUND = 0.9
-_MAX_EXTRA = 0.5
+_MAX_EXTRA = 0.1
 
 
 def network_look(segmenter: Segmenter) -> Look:
@@ -38,7 +38,7 @@ def network_look(segmenter: Segmenter) -> Look:
 
 
 def choose_green(where: Field, rule: FieldRule, segmenter: Segmenter) -> tuple[Look | None, dict[str, Any]]:
-    """The network's look if it is the better one, else None for the index; and the figures.
+    """The network's look if it helps, else None for the index alone; and the figures.
 
     Args:
         where: The field.
@@ -50,23 +50,19 @@ def choose_green(where: Field, rule: FieldRule, segmenter: Segmenter) -> tuple[L
         return None, {"green_by": "index"}
     order = [where.bands.index(band) for band in bands]
     look = network_look(segmenter)
-    green = doubtful = index_doubtful = index_green = clear = found = extra = 0
+    green = clear = found = extra = more = 0
     for rect, image, valid in where.sample(_SAMPLES, _SAMPLE_PX):
         score = look(image[order])[valid]
         index = rule.vegetation.greenness(image, rect)[valid]
         green += int((score > 0.5).sum())
-        doubtful += int(((score > 0.25) & (score < 0.75)).sum())
-        index_green += int((index > 0.5).sum())
-        index_doubtful += int(((index > 0.25) & (index < 0.75)).sum())
+        more += int(((index <= 0.5) & (score > 0.5)).sum())
         clear += int((index > 0.75).sum())
         found += int(((index > 0.75) & (score > 0.5)).sum())
         extra += int(((index < 0.25) & (score > 0.5)).sum())
     figures = {
-        "doubt_of_index": round(index_doubtful / max(index_green, 1), 3),
-        "doubt_of_network": round(doubtful / max(green, 1), 3),
         "network_finds": round(found / max(clear, 1), 3),
+        "network_adds": round(more / max(green, 1), 3),
         "network_finds_besides": round(extra / max(green, 1), 3),
     }
-    trusted = figures["network_finds"] >= _MIN_FOUND and figures["network_finds_besides"] <= _MAX_EXTRA
-    better = trusted and figures["doubt_of_network"] < figures["doubt_of_index"]
-    return (look if better else None), {"green_by": "network" if better else "index"} | figures
+    helps = figures["network_finds"] >= _MIN_FOUND and figures["network_finds_besides"] <= _MAX_EXTRA
+    return (look if helps else None), {"green_by": "index and network" if helps else "index"} | figures

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from geoseg.adapt.balance import Views
 from geoseg.adapt.field import Field
 from geoseg.adapt.fieldrule import FieldRule
-from geoseg.adapt.rowlabels import LabelNoise, PseudoLabels, label_image
+from geoseg.adapt.rowlabels import LabelNoise, PseudoLabels, label_image, plant_probability
 from geoseg.adapt.rowrule import RowRule, RuleCounts, Scene, fit_rule
 from geoseg.errors import ConfigError, LabelError
-from geoseg.legend import NODATA, SOIL
+from geoseg.legend import NODATA
 from geoseg.train.tiles import TRAIN, VALIDATION, Tile
 from geoseg.windows import Rect
 
@@ -96,7 +96,7 @@ def pseudo_tiles(where: Field, rule: FieldRule, config: PseudoConfig, look: Look
         where: The field.
         rule: What was found in it.
         config: How many, and how sure.
-        look: Gives the greenness of an image instead of the rule's index.
+        look: Gives the greenness of an image as a network sees it; what either it or the index sees is green.
 
     Raises:
         LabelError: If the field has too few bands, or not one sure pixel of crop and of weed.
@@ -109,7 +109,10 @@ def pseudo_tiles(where: Field, rule: FieldRule, config: PseudoConfig, look: Look
     seen = []
     counts = RuleCounts()
     for split, rect, image, valid in _places(where, rule.margin_px, config):
-        greenness, scene = rule.scene(image, rect, None if look is None else look(image[order]))
+        greenness = rule.vegetation.greenness(image, rect)
+        if look is not None:
+            greenness = np.maximum(greenness, look(image[order]))
+        greenness, scene = rule.scene(image, rect, greenness)
         inner = np.zeros_like(valid)
         inner[rule.margin_px : -rule.margin_px, rule.margin_px : -rule.margin_px] = True
         counts.add(scene, inner & valid)
@@ -152,10 +155,11 @@ def _add(found: PseudoTiles, one: _Seen, labels: PseudoLabels, rule: FieldRule, 
     tile = Tile(f"field_{row:06d}_{col:06d}", one.split, "field", row, col, rule.gsd_m, pixels, known)
     found.tiles.append(tile)
     if one.split == VALIDATION:
-        green = (one.scene.green & one.valid)[inner, inner]
-        size, off, here = (part[inner, inner] for part in (one.scene.size, one.scene.off, one.scene.here))
+        scene = one.scene
+        scene = Scene(*(part[inner, inner] for part in (scene.green, scene.size, scene.off, scene.here)))
         ruled = rule.classify(one.image, one.rect)[0][inner, inner]
-        found.views.add(pixels, Scene(green, size, off, here), known == SOIL, ruled, found.rule)
+        plant = plant_probability(one.greenness[inner, inner])
+        found.views.add(pixels, scene, plant, valid, ruled, found.rule)
 
 
 def _side(wanted: int, height: int, width: int) -> int:

@@ -12,10 +12,11 @@ from scipy import ndimage
 from geoseg.adapt.rowrule import OFF_BINS, Scene
 from geoseg.legend import CROP, NODATA, SOIL, WEED
 
-__all__ = ["LabelNoise", "PseudoLabels", "label_image"]
+__all__ = ["LabelNoise", "PseudoLabels", "label_image", "plant_probability"]
 
-_SOIL_BELOW = 0.35
-"""Greenness up to which a pixel is soil; between this and 0.5 lies the rim of a leaf."""
+_SOIL, _LEAF = 0.25, 0.75
+"""Greenness up to which a pixel is surely soil, and from which surely a leaf; 0.5 is the edge of a leaf. What lies
+between soil and edge is not labelled: rims of leaves, and plants so pale that soil would be as good a guess."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,15 @@ class LabelNoise:
         }
 
 
+def plant_probability(greenness: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W) probability that a pixel belongs to a plant: even at the edge of a leaf, and rising with its green.
+
+    Args:
+        greenness: (H, W); above 0.5 is green.
+    """
+    return np.clip((greenness - np.float32(_SOIL)) / np.float32(_LEAF - _SOIL), 0, 1)
+
+
 def label_image(
     greenness: NDArray[np.float32], scene: Scene, weed: NDArray[np.float32], min_px: float, doubt: float
 ) -> PseudoLabels:
@@ -90,7 +100,7 @@ def label_image(
     sure = (likely <= doubt) | (likely >= 1 - doubt)
     sure &= scene.green & (size[plants] >= min_px) & (scene.off < len(OFF_BINS) - 1)
     labels = np.full(plants.shape, NODATA, np.uint8)
-    labels[greenness <= _SOIL_BELOW] = SOIL
+    labels[greenness <= _SOIL] = SOIL
     labels[scene.green] = np.where(sure, np.where(likely > 0.5, WEED, CROP), NODATA)[scene.green]
     confidence = np.where(sure, np.maximum(likely, 1 - likely), 0.0)
     confidence[labels == SOIL] = 1 - np.clip(greenness[labels == SOIL], 0, 1)

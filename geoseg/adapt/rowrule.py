@@ -43,7 +43,7 @@ class Scene:
 
     Attributes:
         green: (H, W) bool, vegetation.
-        size: (H, W) size class of the green around a pixel; 0 where there is none.
+        size: (H, W) size class of the green around a pixel, be it green itself or not; 0 where there is none.
         off: (H, W) distance class of its middle.
         here: (H, W) distance class of the pixel itself, green or not.
     """
@@ -67,7 +67,7 @@ def describe(green: NDArray[np.bool_], off_row: NDArray[np.uint8], reach_px: int
     most = ndimage.maximum_filter(np.where(green, mass, 0), 2 * reach_px + 1, mode="constant")
     size = np.floor(np.log2(np.maximum(most, 1))).astype(np.int8)
     off = _off_class(way / np.maximum(mass, 1) / STEPS)
-    return Scene(green, np.where(green, size, 0).astype(np.int8), off, _off_class(off_row / STEPS))
+    return Scene(green, size, off, _off_class(off_row / STEPS))
 
 
 def _off_class(distance: Floats) -> NDArray[np.int8]:
@@ -132,6 +132,10 @@ class RowRule:
     def probability(self, scene: Scene) -> NDArray[np.float32]:
         """(H, W) probability of weed where it is green; 0 elsewhere."""
         return np.where(scene.green, self.weed[scene.size, scene.off], 0.0).astype(np.float32)
+
+    def around(self, scene: Scene) -> NDArray[np.float32]:
+        """(H, W) probability of weed of the green around a pixel, be it green itself or not."""
+        return np.asarray(self.weed[scene.size, scene.off], np.float32)
 
     def facts(self) -> dict[str, Any]:
         """For records and cards."""

@@ -40,7 +40,7 @@ class TuneConfig:
     """How the network is taught.
 
     Attributes:
-        steps: Number of updates at most.
+        steps: Number of updates at most, in each round.
         batch: Crops per update.
         crop_px: Side of a crop.
         rate: Learning rate of the decoder at its highest.
@@ -60,7 +60,7 @@ class TuneConfig:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    steps: int = 300
+    steps: int = 200
     batch: int = 4
     crop_px: int = 256
     rate: float = 1e-3
@@ -144,7 +144,7 @@ def network_classes(card: ModelCard, module: nn.Module, device: str = "auto") ->
     segmenter = TorchSegmenter(card, module, pick_device(device))
 
     def classes(view: View) -> NDArray[np.uint8]:
-        height, width = view.green.shape
+        height, width = view.valid.shape
         stride = card.tiling.stride_px
         image = np.pad(view.image, ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
         found = segmenter.classify(image[None]) if hasattr(segmenter, "classify") else classify(segmenter(image[None]))
