@@ -33,8 +33,9 @@ SET: dict[str, Any] = {"multiple": True, "metavar": "KEY=VALUE"}
 @click.option("--split", default="validation", show_default=True, help="Tile sets: validation, train or all.")
 @click.option("--cols", nargs=2, type=int, metavar="FIRST END", help="Only these columns, counted from 0.")
 @click.option("--rows", nargs=2, type=int, metavar="FIRST END", help="Only these rows, counted from 0.")
+@click.option("--plots", type=PATH, help="Polygons of plots: count in these, and leave out what lies in none.")
 @click.option("--gsd", type=float, help="Metres per pixel of a raster that does not say it.")
-@click.option("--out", "-o", type=PATH, help="Folder for evaluation.json, evaluation.md and pictures.")
+@click.option("--out", "-o", type=PATH, help="Folder for evaluation.json, evaluation.md, blocks.csv and pictures.")
 @set_option("evaluate", "block_m=5 or spray.section_m=3")
 @click.option("--label-set", "label_overrides", help="How to understand LABELS, e.g. column=species.", **SET)
 @click.option(
@@ -69,9 +70,10 @@ def evaluate(
 
     labels = labels or labels_option
     pairs, title = _pairs(found, labels, how)
+    plots = None if how["plots"] is None else _plots(found, how["plots"])
     whole = (0, 2**62)
     (row0, row1), (col0, col1) = rows or whole, cols or whole
-    scored = evaluate_pairs(pairs, _settings(how["overrides"]), Rect(row0, col0, row1, col1))
+    scored = evaluate_pairs(pairs, _settings(how["overrides"]), Rect(row0, col0, row1, col1), plots)
     if out is not None:
         write_report(scored, out, title)
     if as_json:
@@ -136,6 +138,16 @@ def _pairs(found: Path, labels: Path | None, how: dict[str, Any]) -> tuple[list[
     label = load_as(LabelConfig, None, how["label_overrides"])
     pair = raster_pair(found, labels, instances=how["instances"], label=label, gsd_m=how["gsd"])
     return [pair], f"{found.name} against {labels.name}"
+
+
+def _plots(found: Path, plots: Path) -> Any:
+    from geoseg.train.evaluate_ground import read_plots
+    from geoseg.train.evaluate_pairs import CLASSES
+    from geoseg.train.labels import image_grid
+
+    if (found / "index.csv").is_file():
+        raise ConfigError(f"{found} is a tile set; --plots is for a run directory or a class raster")
+    return read_plots(plots, image_grid(found / CLASSES if found.is_dir() else found))
 
 
 def _settings(overrides: Sequence[str]) -> Any:

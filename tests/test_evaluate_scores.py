@@ -15,6 +15,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import f1_score, jaccard_score, mean_absolute_error, precision_score, r2_score, recall_score
 from torchmetrics.classification import BinaryCalibrationError
 
+import geoseg.train.evaluate_ground as ground_module
 import geoseg.train.evaluate_tables as tables_module
 from geoseg.errors import ConfigError
 from geoseg.legend import CROP, LEGEND, NODATA, WEED
@@ -340,7 +341,7 @@ def test_few_blocks_tell_no_interval():
 
 def test_large_ground_has_larger_blocks_and_sums_stay(monkeypatch):
     wanted = evaluated(field()).scores
-    monkeypatch.setattr(tables_module, "MAX_BLOCKS", 4)
+    monkeypatch.setattr(ground_module, "MAX_BLOCKS", 4)
     tables = count_pair(field(), CONFIG)
     assert len(tables) <= 4
     assert score_tables(tables, CONFIG).scores["miou"] == wanted["miou"]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 CLASSES, _SUMMARY = "classes.tif", "summary.json"
+_PACKAGE, _OUTLINES = "field.gpkg", "plant_outlines"
 _BESIDE = (("confidence", "confidence.tif"), ("ids", "panoptic.tif"))
 """What lies in a run directory beside the classes: attribute of `RasterPair`, file."""
 
@@ -51,6 +52,7 @@ class RasterPair:
         confidence: Raster in percent, or None.
         instances: File of outlines of single plants, or None.
         ids: Raster of the plants that were found, or None.
+        found: GeoPackage with the outlines of the plants that were found, or None; used where there is no `ids`.
         label: How to understand the label files.
         ortho: Image for pictures, or None.
         name: Name for people.
@@ -64,6 +66,7 @@ class RasterPair:
     confidence: Path | None = None
     instances: Path | None = None
     ids: Path | None = None
+    found: Path | None = None
     label: LabelConfig | None = None
     ortho: Path | None = None
     name: str = "raster"
@@ -79,13 +82,18 @@ class RasterPair:
                 None if path is None else stack.enter_context(_on_grid(path, grid))
                 for path in (self.classes, self.confidence, self.ids)
             ]
-            yield _OpenRasters(labels, rasters, self._outlines(grid, labels), self.ortho, grid)
+            yield _OpenRasters(labels, rasters, (self._outlines(grid, labels), self._found(grid)), self.ortho, grid)
 
     def _outlines(self, grid: GeoBox, labels: Labels) -> Outlines | None:
         if self.instances is not None:
             return Outlines(read_instances(self.instances, grid, self.label), grid)
         frame = getattr(labels, "frame", None)
         return None if frame is None else Outlines(frame, grid)
+
+    def _found(self, grid: GeoBox) -> Outlines | None:
+        if self.found is None or self.ids is not None:
+            return None
+        return Outlines(read_instances(self.found, grid, LabelConfig(layer=_OUTLINES)), grid)
 
 
 class Outlines:
@@ -114,7 +122,12 @@ class Outlines:
 
 class _OpenRasters:
     def __init__(
-        self, labels: Labels, rasters: Sequence[Any], outlines: Outlines | None, ortho: Path | None, grid: GeoBox
+        self,
+        labels: Labels,
+        rasters: Sequence[Any],
+        outlines: tuple[Outlines | None, Outlines | None],
+        ortho: Path | None,
+        grid: GeoBox,
     ) -> None:
         self._labels, self._rasters, self._outlines = labels, rasters, outlines
         self._ortho, self._grid = ortho, grid
@@ -125,8 +138,9 @@ class _OpenRasters:
             classes, confidence, ids = (None if one is None else one.read(1, window=view) for one in self._rasters)
         except RasterioIOError as error:
             raise LabelError(f"a raster cannot be read at row {rect.row0}: {error}") from error
-        truth = None if self._outlines is None else self._outlines.read(rect)
-        return Patch(self._labels.read(rect), _checked(np.asarray(classes)), confidence, truth, ids)
+        truth, found = (None if one is None else one.read(rect) for one in self._outlines)
+        labels = self._labels.read(rect)
+        return Patch(labels, _checked(np.asarray(classes)), confidence, truth, ids if found is None else found)
 
     def image(self, rect: Rect) -> np.ndarray | None:
         crs = self._grid.crs
@@ -184,6 +198,7 @@ def raster_pair(
         beside["confidence"],
         instances,
         beside["ids"],
+        _package_of(run),
         label,
         ortho=_ortho_of(run),
         name=found.name,
@@ -206,6 +221,16 @@ def _checked(classes: np.ndarray) -> np.ndarray:
         codes = np.unique(classes[unknown]).tolist()
         raise LabelError(f"the class raster holds {codes}; expected 0 to {len(LEGEND) - 1}, or {NODATA}")
     return classes.astype(np.uint8, copy=False)
+
+
+def _package_of(run: Path | None) -> Path | None:
+    """The GeoPackage of a run, if it holds outlines of the plants that the run counted."""
+    import pyogrio
+
+    path = None if run is None else run / _PACKAGE
+    if path is None or not path.is_file() or _OUTLINES not in pyogrio.list_layers(path)[:, 0]:
+        return None
+    return path
 
 
 def _ortho_of(run: Path | None) -> Path | None:

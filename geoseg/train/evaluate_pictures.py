@@ -19,6 +19,8 @@ __all__ = ["draw_all", "worst_blocks"]
 
 _WRONG = {(WEED, 0): (0, 0, 0), (WEED, CROP): (0, 0, 0), (0, WEED): (204, 121, 167), (CROP, WEED): (0, 114, 178)}
 """Colours of errors by label and prediction; other errors are grey."""
+_LEAST_PX = 100
+"""Bins of fewer pixels are chance and are not drawn."""
 
 
 def draw_all(one: Evaluation, folder: Path) -> list[tuple[str, str]]:
@@ -27,7 +29,7 @@ def draw_all(one: Evaluation, folder: Path) -> list[tuple[str, str]]:
         ("confusion.png", "Confusion matrix: share of the labelled pixels of each class", _confusion),
         ("reliability.png", "Reliability: how often the model is right when it says how sure it is", _reliability),
         ("savings.png", "Weed area reached against ground treated", _savings),
-        ("counts.png", "Plants counted and labelled per block", _counts),
+        ("counts.png", "Plants counted and labelled per plot or square", _counts),
         ("worst.png", "Blocks with the most wrong pixels: image, labels, prediction, errors", _worst),
     )
     drawn = []
@@ -83,7 +85,7 @@ def _reliability(one: Evaluation) -> Figure | None:
         (WEED, LEGEND[WEED].hex, "weed"),
     ):
         rows = reliability(one.tables, code)
-        rows = rows[rows[:, 0] > 0]
+        rows = rows[rows[:, 0] >= _LEAST_PX]
         label = f"{name}, error {one.scores['calibration.ece' if code is None else f'calibration.{name}.ece']:.3f}"
         axes.plot(rows[:, 1], rows[:, 2], "o-", markersize=3, color=colour, label=label)
     axes.set(ylabel="share that is right", title="Is the confidence true?", xlim=(0.3, 1), ylim=(0, 1.02))
@@ -115,6 +117,7 @@ def _counts(one: Evaluation) -> Figure | None:
     if not counts.any():
         return None
     figure = _figure(8, 4)
+    them = "plot" if any(one.tables.names) else f"square of {one.config.block_m:g} m"
     for axes, code in zip(figure.subplots(1, 2), (CROP, WEED), strict=True):
         truth, guess = counts[:, code].T
         top = max(truth.max(), guess.max(), 1) * 1.05
@@ -122,7 +125,7 @@ def _counts(one: Evaluation) -> Figure | None:
         axes.plot(truth, guess, "o", markersize=4, alpha=0.6, color=LEGEND[code].hex)
         name = LEGEND[code].name
         axes.set(xlabel="labelled", ylabel="counted", aspect="equal")
-        axes.set_title(f"{name} plants per block, R² {one.scores[f'counts.{name}.r2']:.2f}")
+        axes.set_title(f"{name} plants in each {them}, R² {one.scores[f'counts.{name}.r2']:.2f}")
     return figure
 
 
@@ -146,18 +149,15 @@ def _worst(one: Evaluation) -> Figure | None:
             strict=True,
         ):
             place.imshow(picture, interpolation="nearest")
-        axes[0].set_title(f"{pair.name}, row {rect.row0}, column {rect.col0}", fontsize=8)
+        name = one.tables.names[block] or pair.name
+        axes[0].set_title(f"{name}, row {rect.row0}, column {rect.col0}", fontsize=8)
         axes[3].set_title(f"{wrong:,} px wrong, {wrong / max(known.sum(), 1):.1%}", fontsize=8)
         for place in axes:
             place.set_axis_off()
     grid[0, 1].set_title("labels", fontsize=8)
     grid[0, 2].set_title("prediction", fontsize=8)
-    figure.text(
-        0.5,
-        0,
-        "errors: black missed weed, violet weed in vain, blue crop taken for weed, grey others",
-        ha="center",
-        va="bottom",
+    figure.suptitle(
+        "errors: black missed weed, violet weed in vain, blue crop taken for weed, grey others", fontsize=10
     )
     return figure
 

@@ -1,8 +1,10 @@
-"""Scores as files that people and programs read: evaluation.json, evaluation.md and pictures, in one folder."""
+"""Scores as files for people and programs: evaluation.json, evaluation.md, blocks.csv and pictures, in one folder."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import math
 import os
@@ -12,33 +14,41 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import LabelError
-from geoseg.legend import LEGEND
+from geoseg.legend import CROP, LEGEND, WEED
+from geoseg.train.evaluate_ground import Plots
 from geoseg.train.evaluate_pictures import draw_all
 from geoseg.train.evaluate_scores import Evaluation, score_tables
 from geoseg.train.evaluate_settings import EvaluateConfig, Pair
 from geoseg.train.evaluate_tables import Tables, count_pair, join_tables
 from geoseg.windows import Rect
 
-__all__ = ["evaluate_pairs", "evaluation_dict", "evaluation_lines", "write_report"]
+__all__ = ["blocks_as_csv", "evaluate_pairs", "evaluation_dict", "evaluation_lines", "write_report"]
 
 ALL = "all"
-JSON, PAGE = "evaluation.json", "evaluation.md"
+JSON, PAGE, BLOCKS = "evaluation.json", "evaluation.md", "blocks.csv"
+_BLOCK_COLUMNS = (
+    "block", "row", "col", "height", "width", "seen_m2",
+    "crop_labelled", "crop_counted", "weed_labelled", "weed_counted", "weed_m2", "weed_m2_found",
+)  # fmt: skip
 
 
-def evaluate_pairs(pairs: Iterable[Pair], config: EvaluateConfig, part: Rect | None = None) -> dict[str, Evaluation]:
+def evaluate_pairs(
+    pairs: Iterable[Pair], config: EvaluateConfig, part: Rect | None = None, plots: Plots | None = None
+) -> dict[str, Evaluation]:
     """Scores of all pairs together, called ``all``, and of each source where there are several.
 
     Args:
         pairs: Labels and predictions; one is open at a time.
         config: How scores are taken.
         part: Only these pixels of each; None takes all.
+        plots: Count in these instead of squares, and leave out what lies in none.
 
     Raises:
         LabelError: If labels or predictions cannot be read, or no pixel has both.
     """
     tables: dict[str, list[Tables]] = {}
     for pair in pairs:
-        tables.setdefault(pair.source, []).append(count_pair(pair, config, part))
+        tables.setdefault(pair.source, []).append(count_pair(pair, config, part, plots))
     joined = {source: join_tables(parts) for source, parts in tables.items()}
     whole = join_tables(list(joined.values()))
     if not whole.matrix.sum():
@@ -68,6 +78,7 @@ def evaluation_lines(found: Mapping[str, Evaluation]) -> Iterator[str]:
     for name, one in found.items():
         if len(found) > 1:
             yield f"== {name}"
+        them = "plots" if any(one.tables.names) else "squares"
         yield f"{'class':<8}{'IoU':>8}{'precision':>11}{'recall':>8}{'F1':>8}{'edge F1':>9}{'pixels':>15}"
         for code, entry in enumerate(LEGEND.names):
             keys = ("iou", "precision", "recall", "f1", "boundary_f1")
@@ -76,19 +87,20 @@ def evaluation_lines(found: Mapping[str, Evaluation]) -> Iterator[str]:
             yield "{:<8}{:>8.3f}{:>11.3f}{:>8.3f}{:>8.3f}{:>9.3f}{:>15,}".format(entry, *values, pixels)
         yield f"mIoU    {one.scores['miou']:>8.3f}{_interval(one, 'miou')}"
         for entry in ("crop", "weed"):
-            count = {key: one.scores[f"counts.{entry}.{key}"] for key in ("labelled", "predicted", "mae", "r2")}
+            count = {key: one.scores[f"counts.{entry}.{key}"] for key in ("labelled", "predicted", "mae", "rmse", "r2")}
             by_centre, by_overlap, quality = (one.scores[f"objects.{entry}.{key}"] for key in ("f1", "f1_iou50", "pq"))
             yield (
                 f"{entry} plants  F1 {by_centre:.3f} by centre, {by_overlap:.3f} by overlap, PQ {quality:.3f}; "
                 f"{count['predicted']:.0f} counted of {count['labelled']:.0f}, "
-                f"off by {count['mae']:.1f} per block, R2 {count['r2']:.2f}"
+                f"off by {count['mae']:.1f} (RMSE {count['rmse']:.1f}) in each of {len(one.tables)} {them}, "
+                f"R2 {count['r2']:.2f}"
             )
         yield from _spray_lines(one)
         yield f"calibration  expected error {one.scores['calibration.ece']:.4f}"
 
 
 def write_report(found: Mapping[str, Evaluation], out: Path, title: str) -> list[Path]:
-    """Write evaluation.json, evaluation.md and the pictures into a folder and return what was written.
+    """Write evaluation.json, evaluation.md, blocks.csv and the pictures into a folder and return what was written.
 
     Args:
         found: Scores as `evaluate_pairs` gives them.
@@ -102,13 +114,29 @@ def write_report(found: Mapping[str, Evaluation], out: Path, title: str) -> list
         content = json.dumps(evaluation_dict(found), indent=2) + "\n"
         (draft / JSON).write_text(content, encoding="utf-8")
         (draft / PAGE).write_text("\n".join(_page(found, title, pictures)) + "\n", encoding="utf-8")
+        (draft / BLOCKS).write_text(blocks_as_csv(found[ALL].tables), encoding="utf-8")
         out.mkdir(parents=True, exist_ok=True)
-        names = [JSON, PAGE, *(name for name, _ in pictures)]
+        names = [JSON, PAGE, BLOCKS, *(name for name, _ in pictures)]
         for name in names:
             os.replace(draft / name, out / name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return [out / name for name in names]
+
+
+def blocks_as_csv(tables: Tables) -> str:
+    """Plants and weed area of every block as CSV; place and size in pixels of the raster."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_BLOCK_COLUMNS)
+    for (pair, rect), name, matrix, counts in zip(
+        tables.where, tables.names, tables.matrix, tables.counts.astype(int), strict=True
+    ):
+        place = rect.row0, rect.col0, *rect.shape
+        areas = [pixels * pair.gsd_m**2 for pixels in (matrix.sum(), matrix[WEED].sum(), matrix[:, WEED].sum())]
+        seen, labelled, found = (f"{area:.6g}" for area in areas)
+        writer.writerow([name or pair.name, *place, seen, *counts[CROP], *counts[WEED], labelled, found])
+    return text.getvalue()
 
 
 def _spray_lines(one: Evaluation) -> Iterator[str]:
@@ -140,11 +168,13 @@ def _page(found: Mapping[str, Evaluation], title: str, pictures: list[tuple[str,
     config, blocks = found[ALL].config, len(found[ALL].tables)
     yield f"# Evaluation: {title}"
     yield ""
+    plots = any(found[ALL].tables.names)
+    ground, them = ("the plots", "plots") if plots else (f"squares of {config.block_m:g} m", "squares")
     yield (
         f"Edges count as hit within {config.tolerance_m:g} m. Plants are regions of at least "
-        f"{config.min_object_m2 * 1e4:g} cm², or what the labels outline. Counts are compared in squares of "
-        f"{config.block_m:g} m. Intervals hold {config.level:.0%} of {config.resamples} bootstrap draws of {blocks} "
-        f"such squares, seed {config.seed}. What each figure means: docs/evaluation.md."
+        f"{config.min_object_m2 * 1e4:g} cm², or what the labels and the run outline. Counts are compared in {ground}: "
+        f"{BLOCKS}. Intervals hold {config.level:.0%} of {config.resamples} bootstrap draws of {blocks} "
+        f"{them}, seed {config.seed}. What each figure means: docs/evaluation.md."
     )
     for name, one in found.items():
         yield from ("", f"## {name}", "", "| figure | value | interval |", "| --- | ---: | --- |")

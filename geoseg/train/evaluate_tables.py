@@ -1,7 +1,7 @@
 """Counts of right and wrong per block of ground, from one pass over labels and predictions.
 
 Every score of `geoseg.train.evaluate_scores` is a function of sums over blocks, so that a bootstrap over blocks only
-weighs them anew. A block is a square of ground; pixels of one block are not independent, blocks nearly are.
+weighs them anew. A block is a square of ground, or a plot; pixels of one block are not independent, blocks nearly are.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import numpy as np
 from geoseg.legend import LEGEND, NODATA, SOIL
 from geoseg.train.evaluate_cells import CellPass
 from geoseg.train.evaluate_edges import edge_pixels, near
+from geoseg.train.evaluate_ground import Ground, Plots, Squares
 from geoseg.train.evaluate_objects import Matches, ObjectPass, match_objects
 from geoseg.train.evaluate_settings import EvaluateConfig, Opened, Pair, Patch
 from geoseg.windows import Rect
 
 __all__ = ["Tables", "count_pair", "join_tables"]
 
-MAX_BLOCKS = 4096
-"""Most blocks of one raster; on larger ground the blocks grow."""
 _STRIP_PX = 2**21
 
 
@@ -39,7 +38,8 @@ class Tables:
         counts: (B, K, 2) labelled and predicted plants.
         spray: (B, 9) as `geoseg.train.evaluate_cells.SPRAY` names them.
         cells: (cells, 4) block, share of weed predicted, labelled weed m2, m2 seen.
-        where: Name of the pair and rectangle of each block.
+        where: The pair and rectangle of each block.
+        names: Name of each block, empty where its place says all.
     """
 
     matrix: np.ndarray
@@ -51,6 +51,7 @@ class Tables:
     spray: np.ndarray
     cells: np.ndarray
     where: tuple[tuple[Pair, Rect], ...]
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
         """Number of blocks."""
@@ -65,19 +66,22 @@ def join_tables(tables: list[Tables]) -> Tables:
     start = np.cumsum([0, *(len(one) for one in tables[:-1])])
     cells = [one.cells + np.array([first, 0, 0, 0]) for one, first in zip(tables, start, strict=True)]
     parts = {name: np.concatenate([getattr(one, name) for one in tables]) for name in _PER_BLOCK}
-    return Tables(**parts, cells=np.concatenate(cells), where=tuple(entry for one in tables for entry in one.where))
+    where, names = (tuple(entry for one in tables for entry in getattr(one, key)) for key in ("where", "names"))
+    return Tables(**parts, cells=np.concatenate(cells), where=where, names=names)
 
 
-def count_pair(pair: Pair, config: EvaluateConfig, part: Rect | None = None) -> Tables:
+def count_pair(pair: Pair, config: EvaluateConfig, part: Rect | None = None, plots: Plots | None = None) -> Tables:
     """Counts of one pair, strip by strip.
 
     Args:
         pair: Labels and prediction.
         config: How scores are taken.
         part: Only these pixels; None takes all.
+        plots: Count in these instead of squares, and leave out what lies in none.
     """
     rect = (part or Rect(0, 0, *pair.shape)).clip(pair.shape)
-    counts = _Counts(pair, config, rect)
+    ground = Squares(rect.shape, config.block_m / pair.gsd_m) if plots is None else plots.of_part(rect)
+    counts = _Counts(pair, config, rect, ground)
     with pair.open() as opened:
         for strip in _strips(rect):
             counts.add(opened, strip)
@@ -93,14 +97,9 @@ def _strips(rect: Rect) -> Iterator[Rect]:
 class _Counts:
     """The counts of one pair while strips pass by; places are counted from the corner of `rect`."""
 
-    def __init__(self, pair: Pair, config: EvaluateConfig, rect: Rect) -> None:
-        self.pair, self.config, self.rect = pair, config, rect
-        side = config.block_m / pair.gsd_m
-        while math.ceil(rect.shape[0] / side) * math.ceil(rect.shape[1] / side) > MAX_BLOCKS:
-            side *= 2
-        self.side = side
-        self.lattice = max(1, math.ceil(rect.shape[0] / side)), max(1, math.ceil(rect.shape[1] / side))
-        self.size = self.lattice[0] * self.lattice[1]
+    def __init__(self, pair: Pair, config: EvaluateConfig, rect: Rect, ground: Ground) -> None:
+        self.pair, self.config, self.rect, self.ground = pair, config, rect, ground
+        self.size = len(ground)
         classes = len(LEGEND)
         self.matrix = np.zeros((self.size, classes, classes), np.int64)
         self.edges = np.zeros((self.size, classes, 4), np.int64)
@@ -108,12 +107,6 @@ class _Counts:
         self.objects = ObjectPass()
         self.cells = CellPass(rect.shape, pair.gsd_m, config.spray)
         self.reach = max(1.0, config.tolerance_m / pair.gsd_m)
-
-    def blocks(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Block of each place (centre of a pixel at whole numbers)."""
-        row = np.minimum(((rows + 0.5) / self.side).astype(np.int64), self.lattice[0] - 1)
-        col = np.minimum(((cols + 0.5) / self.side).astype(np.int64), self.lattice[1] - 1)
-        return np.asarray(row * self.lattice[1] + col)
 
     def add(self, opened: Opened, strip: Rect) -> None:
         """Count the pixels of a strip."""
@@ -127,14 +120,11 @@ class _Counts:
         row0 = strip.row0 - self.rect.row0
         self._edges(patch, known, inner, row0)
         labels, classes, seen = patch.labels[inner], patch.classes[inner], known[inner]
-        block = self.blocks(np.arange(len(labels))[:, None] + row0, np.arange(labels.shape[1])[None])
-        self._pixels(
-            labels[seen],
-            classes[seen],
-            block[seen],
-            None if patch.confidence is None else patch.confidence[inner][seen],
-        )
-        self.cells.add(row0, labels, classes, seen)
+        block = self.ground.pixels(row0, labels.shape)
+        counted = seen & (block >= 0)
+        percent = None if patch.confidence is None else patch.confidence[inner][counted]
+        self._pixels(labels[counted], classes[counted], block[counted], percent)
+        self.cells.add(row0, labels, classes, counted)
         ids = [None if one is None else np.where(seen, one[inner], 0) for one in (patch.truth_ids, patch.found_ids)]
         self.objects.add(row0, np.where(seen, labels, SOIL), np.where(seen, classes, SOIL), *ids)
 
@@ -158,7 +148,8 @@ class _Counts:
                 inside = one[(one[:, 0] >= inner.start) & (one[:, 0] < inner.stop)]
                 if not len(inside):
                     continue
-                block = self.blocks(inside[:, 0] - inner.start + row0, inside[:, 1])
+                block = self.ground.of(inside[:, 0] - inner.start + row0, inside[:, 1])
+                inside, block = inside[block >= 0], block[block >= 0]
                 hit = near(inside, other, self.reach)
                 self.edges[:, code, 2 * nth] += np.bincount(block[hit], minlength=self.size)
                 self.edges[:, code, 2 * nth + 1] += np.bincount(block, minlength=self.size)
@@ -168,36 +159,37 @@ class _Counts:
         pixel_m2 = self.pair.gsd_m**2
         truth, found, shared = self.objects.finish(self.config.min_object_m2 / pixel_m2)
         by_centre, whole, counts = self._objects(match_objects(truth, found, shared, self.reach))
-        spray, cells = self.cells.finish(self.blocks, self.size)
+        spray, cells = self.cells.finish(self.ground.nearest, self.size)
         kept = self.matrix.any(axis=(1, 2)) | spray.any(axis=1) | counts.any(axis=(1, 2))
         cells[:, 0] = (np.cumsum(kept) - 1)[cells[:, 0].astype(np.int64)]
         counted = (self.matrix, self.edges, self.bins, by_centre, whole, counts, spray)
         per_block = {name: one[kept] for name, one in zip(_PER_BLOCK, counted, strict=True)}
-        where = tuple((self.pair, self._place(int(block))) for block in np.flatnonzero(kept))
-        return Tables(**per_block, cells=cells, where=where)
+        blocks = np.flatnonzero(kept).tolist()
+        where = tuple((self.pair, self._place(block)) for block in blocks)
+        return Tables(**per_block, cells=cells, where=where, names=tuple(self.ground.name(block) for block in blocks))
 
     def _objects(self, matches: Matches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         by_centre = np.zeros((self.size, len(LEGEND), 3))
         whole = np.zeros((self.size, len(LEGEND), 4))
         counts = np.zeros((self.size, len(LEGEND), 2))
         truth, found = matches.truth, matches.found
-        there, here = self.blocks(*truth.centre.T), self.blocks(*found.centre.T)
-        np.add.at(counts[..., 0], (there, truth.code), 1)
-        np.add.at(counts[..., 1], (here, found.code), 1)
+        there, here = self.ground.of(*truth.centre.T), self.ground.of(*found.centre.T)
+        one, two = there >= 0, here >= 0  # an object belongs to the block that holds its centre, or to none
+        labelled, predicted = (there[one], truth.code[one]), (here[two], found.code[two])
+        np.add.at(counts[..., 0], labelled, 1)
+        np.add.at(counts[..., 1], predicted, 1)
         for table, hit, other in (
-            (by_centre, matches.centre_truth, matches.centre_found),
-            (whole, matches.iou_truth > 0, matches.iou_found > 0),
+            (by_centre, matches.centre_truth[one], matches.centre_found[two]),
+            (whole, matches.iou_truth[one] > 0, matches.iou_found[two] > 0),
         ):
-            np.add.at(table[..., 0], (there, truth.code), hit)
-            np.add.at(table[..., 1], (here, found.code), ~other)
-            np.add.at(table[..., 2], (there, truth.code), ~hit)
-        np.add.at(whole[..., 3], (there, truth.code), matches.iou_truth)
+            np.add.at(table[..., 0], labelled, hit)
+            np.add.at(table[..., 1], predicted, ~other)
+            np.add.at(table[..., 2], labelled, ~hit)
+        np.add.at(whole[..., 3], labelled, matches.iou_truth[one])
         return by_centre, whole, counts
 
     def _place(self, block: int) -> Rect:
-        row, col = divmod(block, self.lattice[1])
-        corners = [math.ceil(value * self.side - 0.5) for value in (row, col, row + 1, col + 1)]
-        inside = Rect(*corners).clip(self.rect.shape)
+        inside = self.ground.rect(block)
         return Rect(
             inside.row0 + self.rect.row0,
             inside.col0 + self.rect.col0,
