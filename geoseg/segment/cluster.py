@@ -208,4 +208,17 @@ def _do_block(job: BlockJob, block: Rect) -> PredictStats:
 def _segmenter(model: str, backend: str) -> Segmenter:
     from geoseg.models import load
 
+    if backend.startswith("torch-cuda"):
+        _own_gpu()
     return load(model, backend)
+
+
+def _own_gpu() -> None:
+    """A GPU for each worker that was started here; those are numbered, and the workers of a cluster have names."""
+    from distributed import get_worker
+
+    from geoseg.models.gpus import take_gpu
+
+    name = get_worker().name
+    if isinstance(name, int):
+        take_gpu(name)
