@@ -89,7 +89,7 @@ class Views:
 def _soil(view: View, found: NDArray[np.uint8]) -> Floats:
     """(3,) soil by found class."""
     weights = 1.0 - view.plant[view.valid].astype(np.float64)
-    return np.bincount(found[view.valid], weights, minlength=3)[:3]
+    return np.asarray(np.bincount(found[view.valid], weights, minlength=3)[:3], np.float64)
 
 
 def confusion_of_rule(views: Views) -> Ints:

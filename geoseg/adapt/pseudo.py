@@ -155,8 +155,8 @@ def _add(found: PseudoTiles, one: _Seen, labels: PseudoLabels, rule: FieldRule, 
     tile = Tile(f"field_{row:06d}_{col:06d}", one.split, "field", row, col, rule.gsd_m, pixels, known)
     found.tiles.append(tile)
     if one.split == VALIDATION:
-        scene = one.scene
-        scene = Scene(*(part[inner, inner] for part in (scene.green, scene.size, scene.off, scene.here)))
+        size, off, here = (part[inner, inner] for part in (one.scene.size, one.scene.off, one.scene.here))
+        scene = Scene(one.scene.green[inner, inner], size, off, here)
         ruled = rule.classify(one.image, one.rect)[0][inner, inner]
         plant = plant_probability(one.greenness[inner, inner])
         found.views.add(pixels, scene, plant, valid, ruled, found.rule)

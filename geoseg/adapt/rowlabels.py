@@ -76,7 +76,7 @@ def plant_probability(greenness: NDArray[np.float32]) -> NDArray[np.float32]:
     Args:
         greenness: (H, W); above 0.5 is green.
     """
-    return np.clip((greenness - np.float32(_SOIL)) / np.float32(_LEAF - _SOIL), 0, 1)
+    return np.asarray(np.clip((greenness - np.float32(_SOIL)) / np.float32(_LEAF - _SOIL), 0, 1), np.float32)
 
 
 def label_image(
