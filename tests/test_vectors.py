@@ -22,7 +22,7 @@ from rasterio.io import MemoryFile
 from scipy import ndimage
 
 from geoseg.errors import InputError
-from geoseg.vectors import batches, components, outlines, polygonize, simplify, stream
+from geoseg.vectors import batches, components, outlines, polygonize, runs, simplify, stream
 from geoseg.windows import Rect
 
 UTM = Affine(0.01, 0, 690_000, 0, -0.01, 5_360_000)
@@ -209,6 +209,41 @@ def test_block_size_changes_nothing(values: np.ndarray, block_px: int, many: int
             assert everything(path, confidence=weights, block_px=block_px) == whole
     finally:
         stream.STRIP_RUNS, outlines.MANY = before
+
+
+@contextmanager
+def stacks(where: str) -> Iterator[None]:
+    """Stacks of runs looked for everywhere or nowhere, and not only where they save time."""
+    before = runs.DENSE, runs.STEADY
+    runs.DENSE, runs.STEADY = {"everywhere": (2**40, 0), "nowhere": (0, 1)}[where]
+    try:
+        yield
+    finally:
+        runs.DENSE, runs.STEADY = before
+
+
+@settings(max_examples=60)
+@given(rasters, st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_runs_that_are_stacked_change_nothing(values: np.ndarray, block_px: int, seed: int) -> None:
+    mask = np.random.default_rng(seed).random(values.shape) > 0.1
+    found = {}
+    with raster(values) as path:
+        for where in ("everywhere", "nowhere"):
+            with stacks(where):
+                regions = [(code, polygon.wkb) for code, polygon in polygonize(values, UTM, mask=mask)]
+                found[where] = everything(path, block_px=block_px), regions
+    assert found["everywhere"] == found["nowhere"]
+
+
+def test_teeth_are_stacked_though_some_are_not_straight(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, cols = np.indices((256, 200))
+    comb = np.where((cols % 2 == 0) | (rows == 255), 1, 2).astype(np.uint8)
+    comb[[40, 90, 91], [7, 60, 199]] = 1
+    sizes, feed = [], outlines.Sweep.feed
+    monkeypatch.setattr(outlines.Sweep, "feed", lambda self, *fed: sizes.append(fed[0].start.size) or feed(self, *fed))
+    found = polygonize(comb, UTM)
+    assert sum(sizes) < 0.02 * 255 * 200
+    assert_same_sets(found, gdal_polygons(comb, comb > 0, UTM))
 
 
 @settings(max_examples=40)

@@ -130,7 +130,7 @@ class Sweep:
         node = np.append(self._front_owner, np.arange(held, held + runs.start.size))
         count, label = _connect(node[upper], node[lower], held + runs.start.size)
         stats = _reduce(join(self._open, _stats_of(runs, self._width)), label, count)
-        at_front = known.start // self._width == last_row
+        at_front = known.start // self._width + known.rows > last_row
         order, index, done = _renumber(stats.id, label[node[at_front]])
         label = index[label]
         stats = take(stats, order)
@@ -140,8 +140,8 @@ class Sweep:
             new_ends = _ends_of(known, label[node], (upper, lower), (fronts, at_front), self._width)
             ends = self._keep(new_ends, label, done)
         self._open = take(stats, slice(done, None))
-        self._front = take(known, at_front)
-        self._front_owner = label[node[at_front]] - done
+        self._front, order = _last_row(take(known, at_front), self._width)
+        self._front_owner = label[node[at_front]][order] - done
         return Released(take(stats, slice(0, done)), trace_rings(ends, done if self._outlines else 0))
 
     def _keep(self, new: Ends, label: Ints, done: int) -> Ends:
@@ -175,9 +175,18 @@ def _connect(first: Ints, second: Ints, size: int) -> tuple[int, Ints]:
 
 def _stats_of(runs: Runs, width: int) -> Stats:
     row, col = runs.start // width, runs.start % width
-    size = runs.stop - runs.start
-    sums = (size, row * size, (2 * col + size - 1) * size)
-    return Stats(runs.start, runs.code, *sums, row, col, row + 1, col + size, *runs[3:])
+    size, rows = runs.stop - runs.start, runs.rows
+    area = size * rows
+    sums = (area, row * area + rows * (rows - 1) // 2 * size, (2 * col + size - 1) * area)
+    return Stats(runs.start, runs.code, *sums, row, col, row + rows, col + size, *runs[4:])
+
+
+def _last_row(runs: Runs, width: int) -> tuple[Runs, Ints]:
+    """The last row of stacks, as runs from left to right, and their order."""
+    down = (runs.rows - 1) * width
+    runs = runs._replace(start=runs.start + down, stop=runs.stop + down, rows=np.ones_like(runs.rows))
+    order = np.argsort(runs.start)
+    return take(runs, order), order
 
 
 def _reduce(stats: Stats, label: Ints, count: int) -> Stats:
@@ -214,16 +223,16 @@ def _ends_of(
         width: Width of the raster.
     """
     upper, lower = pairs
-    row = runs.start // width
+    row, down = runs.start // width, runs.rows * width
     found = []
     for side, at in ((LEFT, runs.start), (RIGHT, runs.stop)):
-        on = at[lower] - at[upper] == width
+        on = at[lower] - at[upper] == down[upper]
         begins, ends = np.ones(row.size, np.bool_), ~known[1]
         begins[lower[on]] = False
         begins[: known[0]] = False
         ends[upper[on]] = False
         col = at - row * width
-        for which, lattice_row in ((begins, row), (ends, row + 1)):
+        for which, lattice_row in ((begins, row), (ends, row + runs.rows)):
             found.append(Ends(owner[which], lattice_row[which], col[which], np.full(np.count_nonzero(which), side)))
     return Ends(*(np.concatenate(field) for field in zip(*found, strict=True)))
 

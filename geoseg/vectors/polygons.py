@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from geoseg.vectors.outlines import Rings, Sweep
-from geoseg.vectors.runs import find_runs
+from geoseg.vectors.runs import find_stacks
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -56,5 +56,5 @@ def polygonize(
     if not labels.size:
         return []
     keep = np.ones(labels.shape, np.bool_) if mask is None else mask.astype(np.bool_)
-    released = Sweep(labels.shape[1]).feed(find_runs(labels, keep), labels.shape[0])
+    released = Sweep(labels.shape[1]).feed(find_stacks(labels, keep), labels.shape[0])
     return list(zip(released.stats.code.tolist(), polygons(released.rings, transform).tolist(), strict=True))

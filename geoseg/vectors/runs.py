@@ -1,7 +1,7 @@
 """Runs of equal pixels: what a raster becomes before its components are found. Pure numpy; knows no file and no CRS.
 
-A *run* is a stretch of pixels of one code within one row. Positions are *flat*: row * width + col, counted from the
-upper left corner.
+A *run* is a stretch of pixels of one code within one row, or a stack of them: the same columns and the same code in
+several rows, one below the other. Positions are *flat*: row * width + col, counted from the upper left corner.
 """
 
 from __future__ import annotations
@@ -11,7 +11,19 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_WEIGHT", "Ints", "Runs", "find_runs", "join", "join_runs", "neighbours", "place_runs", "ranges", "take"]
+__all__ = [
+    "NO_WEIGHT",
+    "Ints",
+    "Runs",
+    "find_runs",
+    "find_stacks",
+    "join",
+    "join_runs",
+    "neighbours",
+    "place_runs",
+    "ranges",
+    "take",
+]
 
 Ints = NDArray[np.int64]
 Table = TypeVar("Table", bound=tuple[Ints, ...])
@@ -22,8 +34,9 @@ class Runs(NamedTuple):
 
     Attributes:
         start: Flat position of the first pixel.
-        stop: Flat position after the last pixel; never in another row, except as its column 0.
+        stop: Flat position after the last pixel of its first row; never in another row, except as its column 0.
         code: Value of the pixels.
+        rows: Number of rows, 1 unless it is a stack.
         weight_sum: Sum of the pixels' weights (confidence), 0 without.
         weight_px: Number of pixels that have a weight.
         marked_px: Number of pixels that are marked.
@@ -32,6 +45,7 @@ class Runs(NamedTuple):
     start: Ints
     stop: Ints
     code: Ints
+    rows: Ints
     weight_sum: Ints
     weight_px: Ints
     marked_px: Ints
@@ -39,11 +53,15 @@ class Runs(NamedTuple):
     @classmethod
     def none(cls) -> Runs:
         """No runs."""
-        return cls(*[np.empty(0, np.int64)] * 6)
+        return cls(*[np.empty(0, np.int64)] * 7)
 
 
 NO_WEIGHT = 255
 """Weight of a pixel that has none."""
+DENSE = 16
+"""Pixels per run below which stacks are looked for: a run costs about as much as so many pixels."""
+STEADY = 8
+"""Runs per pixel that is unlike the one above, from which on most runs go on in the next row."""
 
 
 def find_runs(
@@ -61,18 +79,58 @@ def find_runs(
         marks: (H, W) bool, the pixels that are marked; they are counted and do not end a run.
     """
     flat = np.ascontiguousarray(values).reshape(-1)
-    change = np.empty(flat.size, np.bool_)
-    np.not_equal(flat[1:], flat[:-1], out=change[1:])
+    change = np.empty(flat.size + 1, np.bool_)
+    np.not_equal(flat[1:], flat[:-1], out=change[1:-1])
     table = keep.ndim == 1
     kept = keep if table else np.ascontiguousarray(keep).reshape(-1)
     if not table:
-        change[1:] |= kept[1:] != kept[:-1]
+        change[1:-1] |= kept[1:] != kept[:-1]
     change[:: values.shape[1]] = True
-    start = np.flatnonzero(change)
-    stop = np.append(start[1:], flat.size)
-    chosen = kept[flat[start]] if table else kept[start]
-    start, stop = start[chosen], stop[chosen]
-    return Runs(start, stop, flat[start].astype(np.int64), *_weigh(start, stop, weights), _count(start, stop, marks))
+    limits = np.flatnonzero(change)
+    code = flat[limits[:-1]]
+    chosen = np.flatnonzero(kept[code] if table else kept[limits[:-1]])
+    start, stop = limits[chosen], limits[1:][chosen]
+    sums = (*_weigh(start, stop, weights), _count(start, stop, marks))
+    return Runs(start, stop, code[chosen].astype(np.int64), np.ones(start.size, np.int64), *sums)
+
+
+def find_stacks(values: NDArray[np.generic], keep: NDArray[np.bool_]) -> Runs:
+    """The runs of an array as `find_runs` gives them; where they are many and the same in row after row, as stacks.
+
+    A run goes on in the next row if no pixel below it or beside that differs from the one above. So the pixels that
+    differ tell where stacks begin and end, and nothing else is looked at.
+    """
+    runs = find_runs(values, keep)
+    height, width = values.shape
+    if runs.start.size * DENSE < values.size:
+        return runs
+    differs = values[1:] != values[:-1]
+    if keep.ndim == 2:
+        differs |= keep[1:] != keep[:-1]
+    if np.count_nonzero(differs) * STEADY > runs.start.size:
+        return runs
+    place = np.flatnonzero(differs) + width
+    begins, ends = _beside(runs, place), _beside(runs, place - width)
+    begins[: np.searchsorted(runs.start, width)] = True
+    ends[np.searchsorted(runs.start, (height - 1) * width) :] = True
+    top, bottom = _columnwise(runs, begins, width), _columnwise(runs, ends, width)
+    rows = np.ones(runs.start.size, np.int64)
+    rows[top] += (runs.start[bottom] - runs.start[top]) // width
+    return take(runs._replace(rows=rows), begins)
+
+
+def _beside(runs: Runs, place: Ints) -> NDArray[np.bool_]:
+    """Which runs hold one of the pixels or begin or end beside it."""
+    found = np.zeros(runs.start.size, np.bool_)
+    found[ranges(np.searchsorted(runs.stop, place), np.searchsorted(runs.start, place + 1, side="right"))] = True
+    return found
+
+
+def _columnwise(runs: Runs, which: NDArray[np.bool_], width: int) -> Ints:
+    """Indices of runs by the column in which they begin, those of one column from top to bottom."""
+    index = np.flatnonzero(which)
+    row, col = np.divmod(runs.start[index], width)
+    return np.asarray(index[np.lexsort((row, col))])
 
 
 def _weigh(start: Ints, stop: Ints, weights: NDArray[np.uint8] | None) -> tuple[Ints, Ints]:
@@ -108,7 +166,7 @@ def join_runs(blocks: list[Runs], width: int) -> Runs:
     """The runs of blocks that lie side by side, as if they had been one block.
 
     Args:
-        blocks: Runs of each block from left to right, positions counted in the raster.
+        blocks: Runs of each block from left to right, positions counted in the raster; of several no stacks.
         width: Width of the raster.
     """
     if len(blocks) == 1:
@@ -120,14 +178,15 @@ def join_runs(blocks: list[Runs], width: int) -> Runs:
     if first.size == runs.start.size:
         return runs
     last = np.append(first[1:], runs.start.size) - 1
-    sums = (np.add.reduceat(field, first) for field in runs[3:])
-    return Runs(runs.start[first], runs.stop[last], runs.code[first], *sums)
+    sums = (np.add.reduceat(field, first) for field in runs[4:])
+    return Runs(runs.start[first], runs.stop[last], runs.code[first], runs.rows[first], *sums)
 
 
 def neighbours(runs: Runs, width: int) -> tuple[Ints, Ints]:
     """Pairs of runs of one code that share a pixel edge: indices of the upper and of the lower one."""
-    first = np.searchsorted(runs.stop, runs.start + width, side="right")
-    past = np.searchsorted(runs.start, runs.stop + width, side="left")
+    down = runs.rows * width
+    first = np.searchsorted(runs.stop, runs.start + down, side="right")
+    past = np.searchsorted(runs.start, runs.stop + down, side="left")
     past = np.maximum(first, past)
     upper, lower = np.repeat(np.arange(runs.start.size), past - first), ranges(first, past)
     same = runs.code[upper] == runs.code[lower]
@@ -144,6 +203,8 @@ def ranges(first: Ints, past: Ints) -> Ints:
 
 def take(table: Table, index: Ints | NDArray[np.bool_] | slice) -> Table:
     """The chosen rows of a named tuple of columns."""
+    if not isinstance(index, slice) and index.dtype == np.bool_:
+        index = np.flatnonzero(index)  # numpy is several times as fast with indices as with a mask
     return type(table)(*(field[index] for field in table))
 
 

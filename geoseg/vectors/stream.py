@@ -22,7 +22,7 @@ from geoseg.legend import CROP, WEED
 from geoseg.vectors.grid import open_raster, read_rect
 from geoseg.vectors.outlines import Released, Sweep
 from geoseg.vectors.polygons import polygons
-from geoseg.vectors.runs import Runs, find_runs, join_runs, place_runs, take
+from geoseg.vectors.runs import Runs, find_runs, find_stacks, join_runs, place_runs, take
 from geoseg.windows import Rect
 
 if TYPE_CHECKING:
@@ -232,9 +232,13 @@ def _rows_of_runs(
     """Runs of consecutive rows of a file, with the last row up to which they are complete."""
 
     def find(block: Rect) -> Runs:
-        return find_runs(read_rect(source, block), keep, None if weights is None else read_rect(weights, block))
+        if weights is None:
+            return find_stacks(read_rect(source, block), keep)
+        return find_runs(read_rect(source, block), keep, read_rect(weights, block))
 
-    return rows_of_runs(source.shape, strip_rows(source, block_px), block_px, find)
+    # Stacks cannot be joined over a seam, so there is none between blocks side by side.
+    cols = source.width if weights is None else block_px
+    return rows_of_runs(source.shape, strip_rows(source, block_px), cols, find)
 
 
 def strip_rows(source: DatasetReader, block_px: int) -> int:
@@ -266,7 +270,10 @@ def rows_of_runs(
             cols = range(0, width, block_px)
             blocks = [Rect(strip.row0, col, strip.row1, min(col + block_px, width)) for col in cols]
             parts = list(pool.map(placed, blocks) if threads > 1 else map(placed, blocks))
-            yield from _few_rows(parts, strip, width)
+            if any(part.rows.max(initial=1) > 1 for part in parts):
+                yield strip.row1 - 1, join_runs(parts, width)
+            else:
+                yield from _few_rows(parts, strip, width)
 
 
 def _few_rows(parts: list[Runs], strip: Rect, width: int) -> Iterator[tuple[int, Runs]]:
