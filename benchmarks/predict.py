@@ -5,7 +5,7 @@
 Every arm is a process of its own that has loaded the same weights before the clock starts; rounds go through all arms
 in turn, and ratios are taken within a round. Peers run at their own default settings in 32 bits, in the first of the
 interpreters that has them; one that is found nowhere is left out and said so. `--crop` keeps a round short; `--arms`
-chooses. See arms.py for what each arm does.
+chooses; `--apart` lets one process at a time hold memory, for a whole field. See arms.py for what each arm does.
 """
 
 from __future__ import annotations
@@ -140,6 +140,55 @@ def spread(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}-{max(values):.{digits}f}]"
 
 
+def started(name: str, python: str, ortho: Path, model: str) -> Process | None:
+    """An arm that has loaded everything; None, and why, if it could not."""
+    process = Process(name, python, ortho, model)
+    try:
+        print(f"{name}: {json.dumps(process.answer())}", flush=True)
+    except EOFError as error:
+        print(f"{name} is left out: {error}", flush=True)
+        return None
+    return process
+
+
+def together(arguments: argparse.Namespace, ortho: Path) -> dict[str, list[dict[str, Any]]]:
+    """Rounds of arms that are all loaded before the first."""
+    found = (started(name, python, ortho, arguments.model) for name, python in chosen(arguments))
+    processes = [process for process in found if process is not None]
+    if arguments.wait:
+        input()
+    rounds: dict[str, list[dict[str, Any]]] = {process.name: [] for process in processes}
+    for number in range(arguments.rounds):
+        began = time.perf_counter()
+        for process in processes:
+            rounds[process.name].append(process.run())
+        print(f"round {number + 1}: {time.perf_counter() - began:.0f} s", flush=True)
+    for process in processes:
+        process.close()
+    return rounds
+
+
+def apart(arguments: argparse.Namespace, ortho: Path) -> dict[str, list[dict[str, Any]]]:
+    """Rounds of arms that load when it is their turn and end after it; one that fails is left out from then on."""
+    arms = chosen(arguments)
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in arms}
+    for _ in range(arguments.rounds):
+        for name, python in arms:
+            process = started(name, python, ortho, arguments.model) if name in rounds else None
+            if process is None:
+                rounds.pop(name, None)
+                continue
+            try:
+                rounds[name].append(process.run())
+                print(f"{name}: {rounds[name][-1]['seconds']:.1f} s", flush=True)
+            except EOFError as error:
+                print(f"{name} is left out: {error}", flush=True)
+                del rounds[name]
+            else:
+                process.close()
+    return rounds
+
+
 def main() -> None:
     """Start the arms, run the rounds, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -152,6 +201,7 @@ def main() -> None:
     parser.add_argument("--all-stages", action="store_true", help="also all stages of geoseg run")
     parser.add_argument("--arms", nargs="+", help="only these")
     parser.add_argument("--wait", action="store_true", help="wait for a line on stdin when all arms are loaded")
+    parser.add_argument("--apart", action="store_true", help="one process at a time: for orthos that fill the memory")
     parser.add_argument("--record", type=Path, metavar="JSON", help="keep what was measured")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -167,26 +217,8 @@ def measure(arguments: argparse.Namespace, ortho: Path) -> None:
 
     with rasterio.open(ortho) as raster:
         megapixels = raster.width * raster.height / 1e6
-    processes = []
-    for name, python in chosen(arguments):
-        process = Process(name, python, ortho, arguments.model)
-        try:
-            print(f"{name}: {json.dumps(process.answer())}", flush=True)
-        except EOFError as error:
-            print(f"{name} is left out: {error}", flush=True)
-            continue
-        processes.append(process)
     print(f"{platform.processor() or platform.machine()}, {megapixels:.2f} Mpx, {arguments.rounds} rounds", flush=True)
-    if arguments.wait:
-        input()
-    rounds: dict[str, list[dict[str, Any]]] = {process.name: [] for process in processes}
-    for number in range(arguments.rounds):
-        started = time.perf_counter()
-        for process in processes:
-            rounds[process.name].append(process.run())
-        print(f"round {number + 1}: {time.perf_counter() - started:.0f} s", flush=True)
-    for process in processes:
-        process.close()
+    rounds = (apart if arguments.apart else together)(arguments, ortho)
     if arguments.record:
         arguments.record.write_text(json.dumps({"megapixels": megapixels, "rounds": rounds}))
     torch_arms = dict.fromkeys((*OWN[1:], *PEERS), "torch")
