@@ -188,7 +188,8 @@ def test_labels_on_another_grid_of_other_classes_or_16_bit_images_are_refused(or
     refused("does not lie on the grid", labels=(labels[None, :-1], {}))
     refused("does not lie on the grid", labels=(labels[None], {"gsd_m": 0.005}))
     refused(r"holds \[7\]; expected 0 soil", labels=(np.full_like(labels[None], 7), {}))
-    refused("is uint16; tiles are 8 bit", images=(image.astype(np.uint16), {}))
+    refused("holds int32; expected one of uint8", images=(image.astype(np.int32), {}))
+    refused("give the source value_max", images=(image.astype(np.uint16), {}))
     with pytest.raises(LabelError, match="at least one source"):
         make_tiles(TileConfig(), tmp_path / "none")
 

@@ -18,6 +18,7 @@ from geoseg.train.augment import AugmentConfig, Placing, change_looks, sample_cr
 from geoseg.train.levelled import level_bands, mixing, moments_of
 from geoseg.train.paste import Scene, paste_plants
 from geoseg.train.sets import CropSource
+from geoseg.train.tilebands import unit_tensor
 from geoseg.train.tileinstances import centres
 from geoseg.train.tiles import Moments, Tile
 
@@ -148,7 +149,7 @@ class Crops:
     def _cut(self, tile: Tile, placing: Placing) -> Scene:
         ids = np.zeros_like(tile.labels, np.int32) if tile.instances is None else tile.instances.astype(np.int32)
         codes = torch.from_numpy(np.stack([tile.labels.astype(np.int32), ids]))
-        image, (labels, plants) = sample_crop(torch.from_numpy(tile.image).float() / 255, codes, (NODATA, 0), placing)
+        image, (labels, plants) = sample_crop(unit_tensor(tile.image), codes, (NODATA, 0), placing)
         middle, radius = self._known(tile)
         return Scene(
             image, labels, plants, placing.back(torch.from_numpy(middle)), torch.from_numpy(radius) / placing.scale

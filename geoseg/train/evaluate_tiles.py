@@ -14,6 +14,7 @@ from geoseg.models.card import Segmenter
 from geoseg.segment.forward import classify
 from geoseg.train.evaluate_settings import Patch
 from geoseg.train.levelled import model_image
+from geoseg.train.tilebands import picture
 from geoseg.train.tiles import VALIDATION, Tile, read_index, read_tile
 from geoseg.windows import Rect
 
@@ -77,7 +78,7 @@ class _OpenTile:
         )
 
     def image(self, rect: Rect) -> np.ndarray | None:
-        return self.tile.image[(slice(None), *rect.slices)]
+        return picture(self.tile.image[(slice(None), *rect.slices)])
 
 
 def tile_pairs(folder: Path, segmenter: Segmenter, split: str | None = VALIDATION) -> list[TilePair]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from geoseg.legend import CROP, NODATA, WEED
 from geoseg.train.augment import Placing, sample_crop
+from geoseg.train.tilebands import unit_tensor
 from geoseg.train.tiles import Tile
 
 __all__ = ["Scene", "paste_plants"]
@@ -75,7 +76,7 @@ def paste_plants(
 def _put(scene: Scene, tile: Tile, plant: int, placing: Placing, corner: tuple[int, int], radius: float) -> Scene:
     ids = np.zeros_like(tile.labels) if tile.instances is None else tile.instances
     codes = torch.from_numpy(np.stack([tile.labels.astype(np.int32), ids.astype(np.int32)]))
-    image, (labels, found) = sample_crop(torch.from_numpy(tile.image).float() / 255, codes, (NODATA, 0), placing)
+    image, (labels, found) = sample_crop(unit_tensor(tile.image), codes, (NODATA, 0), placing)
     side, (row, col) = scene.labels.shape[0], corner
     here = slice(max(0, row), min(side, row + placing.size)), slice(max(0, col), min(side, col + placing.size))
     there = tuple(slice(one.start - at, one.stop - at) for one, at in zip(here, corner, strict=True))

@@ -77,7 +77,8 @@ def open_set(share: SetShare, bands: int, window_px: int, stack: ExitStack) -> C
     tiles = [read_tile(folder, line) for line in read_index(folder) if share.source in (None, line["source"])]
     found = {tile.image.shape[0] for tile in tiles} - {bands}
     if found:
-        raise LabelError(f"{share.path} has tiles of {found.pop()} bands; the card names {bands}, train from the ortho")
+        count = found.pop()
+        raise LabelError(f"{share.path} has tiles of {count} bands; the card names {bands}, say bands in its sources")
     return TileSet(tiles, share.path)
 
 

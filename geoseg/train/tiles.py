@@ -26,6 +26,7 @@ from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
 from geoseg.train.labelfiles import LabelConfig
 from geoseg.train.labels import image_grid, open_labels
+from geoseg.train.tilebands import check_scale, chosen_bands, in_memory, on_disk
 from geoseg.train.tileinstances import InstanceSource
 from geoseg.windows import Rect, windows
 
@@ -47,7 +48,8 @@ _COLUMNS = ("name", "split", "source", "row", "col", "height", "width", "gsd_m",
 _README = """\
 # Tile set
 
-`images/` holds RGB GeoTIFFs, `labels/` class rasters of the same names (soil 0, crop 1, weed 2, 255 left out),
+`images/` holds GeoTIFFs of 8 bits, or of 16 with 65535 as the full scale,
+`labels/` class rasters of the same names (soil 0, crop 1, weed 2, 255 left out),
 `instances/`, where single plants are known, their ids (from 1 in each tile, 0 where there is none),
 `index.csv` one line a tile: its split (train or validation), where it was cut (row, col of its source in pixels), its
 ground sampling distance and its pixels per class. `geoseg train` reads this format and `geoseg tile` writes it.
@@ -66,13 +68,17 @@ class TileSource:
         instances: Outlines of single plants, for models that tell plants apart: vector, COCO or YOLO file; for a
             folder of images, folder of YOLO files with the images' names.
         gsd_m: Metres per pixel where the files do not say it.
+        bands: Numbers of the bands to keep, from 1, in the order of the model's card; None takes the first three.
+        value_max: Number in the files that counts as full scale, such as 4095 of a 12-bit camera; None: that of their
+            data type.
         validation_cols: First and last + 1 column that validates, of an ortho.
         validation_rows: The same for rows.
         validation_gap_px: Pixels around the validation part that neither train nor validate, so that no plant lies in
             both; the widest plant is enough.
         validation_names: Patterns of file names that validate, of a folder.
         ignore_green: Pixels labelled soil with an excess green above this are left out of training (255): labels are
-            seldom complete. None trusts the labels. Validation keeps the labels as they are.
+            seldom complete. None trusts the labels. Validation keeps the labels as they are. The first three bands
+            have to be red, green and blue.
         label: How to understand the label files.
     """
 
@@ -83,6 +89,8 @@ class TileSource:
     labels: str
     instances: str | None = None
     gsd_m: float | None = None
+    bands: tuple[int, ...] | None = None
+    value_max: float | None = None
     validation_cols: tuple[int, int] | None = None
     validation_rows: tuple[int, int] | None = None
     validation_gap_px: int = 0
@@ -130,7 +138,7 @@ class Tile:
         row: First row in its source, pixels.
         col: First column in its source, pixels.
         gsd_m: Metres per pixel.
-        image: (3, H, W) uint8.
+        image: (C, H, W) uint8 (0..255 is the full scale) or float32 (0..1).
         labels: (H, W) uint8.
         profile: Georeference: crs and transform, may be empty.
         instances: (H, W) uint16 plant ids from 1, 0 where there is none; None where nobody knows.
@@ -222,9 +230,9 @@ def read_tile(folder: Path, line: dict[str, str]) -> Tile:
         LabelError: If a file cannot be read, or image and labels differ in size.
     """
     name = f"{line['name']}.tif"
-    image, _ = _read(folder / "images" / name)
+    image, _ = _read_image(folder / "images" / name)
     labels, profile = _read(folder / "labels" / name)
-    if image.shape[0] < 3 or image.shape[1:] != labels.shape[1:]:
+    if image.shape[1:] != labels.shape[1:]:
         raise LabelError(f"{folder}/images/{name} has shape {image.shape}, its labels {labels.shape[1:]}")
     place = int(line["row"]), int(line["col"])
     known = folder / INSTANCES / name
@@ -232,7 +240,7 @@ def read_tile(folder: Path, line: dict[str, str]) -> Tile:
     if instances is not None and instances.shape != labels.shape[1:]:
         raise LabelError(f"{known} has shape {instances.shape}, its labels {labels.shape[1:]}")
     about = line["name"], line["split"], line["source"], *place, float(line["gsd_m"])
-    return Tile(*about, image[:3], labels[0], profile, instances)
+    return Tile(*about, in_memory(image), labels[0], profile, instances)
 
 
 def _cut(source: TileSource, tile_px: int) -> Iterator[Tile]:
@@ -251,6 +259,8 @@ def _cut_ortho(source: TileSource, path: Path, tile_px: int) -> Iterator[Tile]:
     plants = InstanceSource(Path(source.instances), grid, source.label) if source.instances else None
     with _open(path) as ortho, labels_of as labels:
         gsd_m = source.gsd_m or abs(ortho.transform.determinant) ** 0.5
+        bands = chosen_bands(source.images, _colours(ortho), source.bands)
+        check_scale(source.images, ortho, bands, source.value_max)
         for split, part in _parts(source, ortho.shape):
             for window in windows(part.shape, tile_px, 0):
                 row, col = part.row0 + window.write.row0, part.col0 + window.write.col0
@@ -262,7 +272,7 @@ def _cut_ortho(source: TileSource, path: Path, tile_px: int) -> Iterator[Tile]:
                     continue
                 profile = {"crs": ortho.crs, "transform": window_transform(view, ortho.transform)}
                 name = f"{source.name}_{row:06d}_{col:06d}"
-                image = ortho.read([1, 2, 3], window=view)
+                image = on_disk(ortho.read(bands, window=view), source.value_max)
                 ids = None if plants is None else plants.read(rect)
                 yield _tile(source, Tile(name, split, source.name, row, col, gsd_m, image, classes, profile, ids))
 
@@ -300,9 +310,7 @@ def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
         masks = [mask for mask in sorted(Path(source.labels).glob(f"{path.stem}.*")) if mask.suffix != ".xml"]
         if not masks:
             raise LabelError(f"{path.name} has no mask in {source.labels}")
-        image, _ = _read(path)
-        if image.shape[0] < 3:
-            raise LabelError(f"{path} has {image.shape[0]} bands; expected red, green and blue")
+        image, _ = _read_image(path, source)
         whole = Rect(0, 0, *image.shape[1:])
         with open_labels(masks[0], image_grid(path), source.label) as opened:
             labels = opened.read(whole)
@@ -313,19 +321,19 @@ def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
             )
         split = VALIDATION if any(fnmatch(path.stem, pattern) for pattern in source.validation_names) else TRAIN
         name = f"{source.name}_{path.stem}"
-        yield _tile(source, Tile(name, split, source.name, 0, 0, source.gsd_m, image[:3], labels, {}, ids))
+        yield _tile(source, Tile(name, split, source.name, 0, 0, source.gsd_m, image, labels, {}, ids))
 
 
 def _tile(source: TileSource, raw: Tile) -> Tile:
     """The tile that is written: labels checked, untrusted green left out, plants where the labels have plants."""
     labels = raw.labels
-    if raw.image.dtype != np.uint8:
-        raise LabelError(f"{source.images} is {raw.image.dtype}; tiles are 8 bit, convert it first")
     unknown = set(np.unique(labels).tolist()) - {NODATA, *range(len(LEGEND))}
     if unknown:
         raise LabelError(f"{source.labels} holds {sorted(unknown)}; expected 0 soil, 1 crop, 2 weed, 255 left out")
     if raw.split == TRAIN and source.ignore_green is not None:
-        green = excess_green(raw.image) > source.ignore_green
+        if len(raw.image) < 3:
+            raise LabelError(f"{source.name} keeps {len(raw.image)} bands; ignore_green needs red, green and blue")
+        green = excess_green(raw.image[:3]) > source.ignore_green
         labels = np.where((labels == SOIL) & green, np.uint8(NODATA), labels)
     planted = (labels != SOIL) & (labels != NODATA)
     ids = None if raw.instances is None else np.where(planted, raw.instances, np.uint16(0))
@@ -343,9 +351,9 @@ def _write_tile(tile: Tile, out: Path) -> None:
     } | tile.profile
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            out / "images" / f"{tile.name}.tif", "w", count=3, photometric="RGB", predictor=2, **shared
-        ) as sink:
+        look = {"dtype": tile.image.dtype, "photometric": "RGB" if len(tile.image) == 3 else "MINISBLACK"}
+        path = out / "images" / f"{tile.name}.tif"
+        with rasterio.open(path, "w", count=len(tile.image), predictor=2, **(shared | look)) as sink:
             sink.write(tile.image)
         with rasterio.open(out / "labels" / f"{tile.name}.tif", "w", count=1, nodata=NODATA, **shared) as sink:
             sink.write(tile.labels, 1)
@@ -364,6 +372,21 @@ def _open(path: Path) -> Any:
             return rasterio.open(path)
     except RasterioIOError as error:
         raise LabelError(f"{path} cannot be read as a raster: {error}") from error
+
+
+def _read_image(path: Path, source: TileSource | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    """Image as it is on disk and its georeference: of a tile set, or of a source with the bands that it names."""
+    with _open(path) as raster:
+        if source is None:
+            bands = [number for number, colour in enumerate(_colours(raster), start=1) if colour != "alpha"]
+            return raster.read(bands), {}
+        bands = chosen_bands(str(path), _colours(raster), source.bands)
+        check_scale(str(path), raster, bands, source.value_max)
+        return on_disk(raster.read(bands), source.value_max), {}
+
+
+def _colours(raster: Any) -> list[str]:
+    return [colour.name.lower() for colour in raster.colorinterp]
 
 
 def _read(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
