@@ -2,11 +2,14 @@
 
     python benchmarks/scaling.py ORTHO [--crop 3840 3840] [--workers 1 2] [--gigapixels 4.4]
 
-First the segment stage is timed in one process and with `--workers N`. Then the seconds that one block needs are
-measured one by one: reading and decoding, the network, compressing and writing, the scheduler's share of a task, and
-the assembly of the class and confidence rasters, which one process does at the end. A simulation lets 1 to 64 workers
-share one scheduler and one storage of `--storage-mb-s`, event by event, and says what limits them. Simulated figures
-are no measurements: they say where it saturates if the parts cost what they cost here.
+The seconds that one block needs are measured one by one: reading and decoding, network, compressing and writing, the
+scheduler's share of a task, and the assembly of the class and confidence rasters, which one process does at the end. A
+simulation lets 1 to 64 workers share one scheduler and one storage of `--storage-mb-s`, event by event, and says what
+limits them. Simulated figures are no measurements: they say where it saturates if the parts cost what they cost here.
+Last the segment stage is timed in one process and with `--workers N`.
+
+With `--overhead` instead of all that many small blocks go through a network that costs nothing, in this process and on
+worker processes over TCP, and the files are compared: what a block costs more as a task.
 """
 
 from __future__ import annotations
@@ -17,18 +20,24 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from crop import cropped
+from memory import CheapSegmenter
 
 from geoseg import job
 from geoseg.config import load_config
 from geoseg.models import load
 from geoseg.ortho import Ortho
 from geoseg.segment.blocks import BlockStore
-from geoseg.segment.predict import SegmentConfig, tiling_for
+from geoseg.segment.cluster import BlockJob, ClusterConfig, connect, predict_on
+from geoseg.segment.layers import network_layers
+from geoseg.segment.predict import SegmentConfig, predict, tiling_for
 from geoseg.segment.stitch import stitch
 from geoseg.windows import rect_windows
 
@@ -166,12 +175,54 @@ def machine(ortho: Path, folder: Path, backend: str, workers: list[int], rounds:
         print(f"| {name} | {statistics.median(found):.1f} [{min(found):.1f}-{max(found):.1f}] |", flush=True)
 
 
+def overhead(ortho: Path, folder: Path, workers: list[int], rounds: int, window_px: int = 512) -> None:
+    """Print what small blocks cost in this process and as tasks, one thread to a worker, with a network for nothing."""
+    segmenter = CheapSegmenter(window_px)
+    source = Ortho.open(ortho, band_names=segmenter.card.bands)
+    grid = source.working_grid(segmenter.card.gsd)
+    field, config = source.boundary(None, grid), SegmentConfig(block_windows=1)
+    shape = int(grid.shape[0]), int(grid.shape[1])
+    seconds: dict[str, list[float]] = {}
+    files: dict[str, bytes] = {}
+
+    def once(name: str, work: Callable[[BlockStore], object]) -> None:
+        place = folder / f"{name}{len(seconds.get(name, []))}"
+        store = BlockStore(place / "blocks", shape, window_px, {}, network_layers(segmenter.card))
+        seconds.setdefault(name, []).append(timed(lambda: work(store))[0])
+        outputs = {layer.name: place / f"{layer.name}.tif" for layer in store.layers}
+        stitch(store, grid, outputs, {})
+        for layer, path in outputs.items():
+            if files.setdefault(layer, path.read_bytes()) != path.read_bytes():
+                raise SystemExit(f"{path} is not what the first run made")
+
+    def as_tasks(client: object, store: BlockStore) -> object:
+        job_ = BlockJob(
+            source, grid, field, segmenter, "auto", config, store.folder, store.parts, window_px, store.layers
+        )
+        return predict_on(client, job_)
+
+    for _ in range(rounds):
+        once("one process", lambda store: predict(lambda: source.reader(grid, field), segmenter, store, config))
+        for count in workers:
+            with connect(ClusterConfig(workers=count)) as client:
+                client.run(import_module, "geoseg.segment.predict")
+                once(f"--workers {count}", partial(as_tasks, client))
+    blocks = -(-shape[0] // window_px) * -(-shape[1] // window_px)
+    print(f"{blocks} blocks of {window_px} px; classes and confidence are the same bytes in every run")
+    print("| blocks done by | s, median [least-most] | ms more per block than in one process |\n| --- | --- | --- |")
+    for name, found in seconds.items():
+        more = [1e3 * (one - alone) / blocks for one, alone in zip(found, seconds["one process"], strict=True)]
+        cells = f"{statistics.median(found):.2f} [{min(found):.2f}-{max(found):.2f}]", f"{statistics.median(more):.1f}"
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
 def main() -> None:
     """Measure, simulate, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ortho", type=Path)
     parser.add_argument("--crop", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--workers", nargs="*", type=int, default=[1, 2])
+    parser.add_argument("--overhead", action="store_true", help="only what a block costs more as a task")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backend", default="openvino-bf16")
     parser.add_argument("--gigapixels", type=float, default=4.4)
@@ -181,6 +232,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ortho = cropped(arguments.ortho, *arguments.crop, folder) if arguments.crop else arguments.ortho
+        if arguments.overhead:
+            overhead(ortho, folder, arguments.workers, arguments.rounds)
+            return
         costs = measure(ortho, folder, arguments.backend)
         print(json.dumps({key: round(value, 4) for key, value in vars(costs).items()}), flush=True)
         for factor in arguments.faster:

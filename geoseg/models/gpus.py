@@ -17,7 +17,7 @@ def take_gpu(number: int) -> None:
     """
     import torch
 
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return
     given = os.environ.get(VISIBLE)
     # The driver's list, which does not start CUDA; once it is started the variable is read no more.
