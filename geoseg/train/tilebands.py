@@ -90,12 +90,12 @@ def on_disk(values: np.ndarray, value_max: float | None) -> np.ndarray:
     if values.dtype == np.uint16 and full == _FULL:
         return values
     share = np.nan_to_num(values.astype(np.float64) / full)
-    return np.rint(share.clip(0, 1) * _FULL).astype(np.uint16)
+    return np.asarray(np.rint(share.clip(0, 1) * _FULL), np.uint16)
 
 
 def in_memory(values: np.ndarray) -> np.ndarray:
     """An image of a tile set: uint8, of which 255 is the full scale, or float32 in 0..1."""
-    return values if values.dtype == np.uint8 else (values / np.float32(_FULL)).astype(np.float32)
+    return values if values.dtype == np.uint8 else np.asarray(values / np.float32(_FULL), np.float32)
 
 
 def unit_tensor(image: np.ndarray) -> Tensor:
