@@ -82,7 +82,7 @@ def on_disk(values: np.ndarray, value_max: float | None) -> np.ndarray:
 
     Example:
         >>> on_disk(np.array([0, 2048, 4095, 9000], np.uint16), 4095).tolist()
-        [0, 32775, 65535, 65535]
+        [0, 32776, 65535, 65535]
     """
     if values.dtype == np.uint8 and value_max in (None, 255):
         return values
