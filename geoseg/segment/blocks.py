@@ -154,7 +154,7 @@ class BlockStore:
             RunError: If the disk is full.
         """
         packer = zlib.compressobj(1)
-        content = b"".join([*(packer.compress(np.ascontiguousarray(pixels)) for pixels in layers), packer.flush()])
+        content = b"".join([*(packer.compress(np.ascontiguousarray(pixels).data) for pixels in layers), packer.flush()])
         self._write(self._path(block, DONE), hashlib.blake2b(content, digest_size=_DIGEST).digest() + content)
         self._path(block, FAILED).unlink(missing_ok=True)
 
