@@ -126,9 +126,16 @@ def ratios(rounds: dict[str, list[dict[str, Any]]], backends: list[str]) -> None
         if bare is not None:
             loop = [a["pixels"] / 1e6 / a["loop_s"] / speed_of(b) for a, b in zip(one, bare, strict=True)]
             print(f"{backend}: forwarded pixels per second of the loop / bare  {spread(loop, 3)}")
+            rasters = [a["pixels"] / 1e6 / a["stages"]["segment"] / speed_of(b) for a, b in zip(one, bare, strict=True)]
+            times = [a["stages"]["segment"] for a in one]
+            print(
+                f"{backend}: ortho to COGs {spread(times, 2)} s, forwarded pixels per second / bare  {spread(rasters, 3)}"
+            )
         if everything is not None:
             added = [sum(a["stages"].values()) / a["stages"]["segment"] - 1 for a in everything]
             print(f"{backend}: all stages together add  {spread([100 * value for value in added], 1)} %")
+            names = [name for name in everything[0]["stages"] if name != "segment"]
+            print("   ", {name: spread([a["stages"][name] for a in everything], 2) for name in names})
         peers = [name for name in (*OWN[1:], *PEERS) if name in rounds]
         for name in peers:
             times = [b["seconds"] / a["seconds"] for a, b in zip(one, rounds[name], strict=True)]
