@@ -128,9 +128,7 @@ def ratios(rounds: dict[str, list[dict[str, Any]]], backends: list[str]) -> None
             print(f"{backend}: forwarded pixels per second of the loop / bare  {spread(loop, 3)}")
             rasters = [a["pixels"] / 1e6 / a["stages"]["segment"] / speed_of(b) for a, b in zip(one, bare, strict=True)]
             times = [a["stages"]["segment"] for a in one]
-            print(
-                f"{backend}: ortho to COGs {spread(times, 2)} s, forwarded pixels per second / bare  {spread(rasters, 3)}"
-            )
+            print(f"{backend}: ortho to COGs {spread(times, 2)} s, forwarded Mpx/s / bare {spread(rasters, 3)}")
         if everything is not None:
             added = [sum(a["stages"].values()) / a["stages"]["segment"] - 1 for a in everything]
             print(f"{backend}: all stages together add  {spread([100 * value for value in added], 1)} %")
