@@ -140,7 +140,7 @@ def picture(path: Path, field: Field, labels: np.ndarray, part: Rect, all_of: di
     from matplotlib import pyplot as plt
     from matplotlib.colors import ListedColormap
 
-    side, edge = min(640, *part.shape), 64
+    side, edge = min(640, *part.shape) // 32 * 32, 64  # networks take multiples of their stride
     row, col = (part.row0 + part.row1 - side) // 2, (part.col0 + part.col1 - side) // 2
     square = Rect(row, col, row + side, col + side)
     with field.source.reader(field.grid, field.outline) as reader:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -79,6 +80,10 @@ def main(context: click.Context, debug: bool, json_events: bool) -> None:  # noq
     if json_events:
         from geoseg.progress import json_lines, listen
 
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            # A program that listens stops us in this way, however it was started itself: jobs in the background of a
+            # shell script ignore the signal, and so do their children.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         context.with_resource(listen(json_lines(sys.stderr)))
 
 

@@ -173,7 +173,7 @@ def test_a_sure_model_that_disagrees(tmp_path, monkeypatch):
 
     class Model:
         card = SimpleNamespace(
-            name="stand-in", bands=("red", "green", "blue"), mean=(0.5, 0.4, 0.3),
+            name="stand-in", bands=("red", "green", "blue"), mean=(0.5, 0.4, 0.3), scaling="fixed",
             gsd=GsdRange(train_m=0.005, min_m=0.004, max_m=0.006),
             tiling=Tiling(write_px=512, margin_px=16, stride_px=16),
         )  # fmt: skip

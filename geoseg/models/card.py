@@ -221,5 +221,6 @@ def read_card(name: str | Path) -> ModelCard:
 
 
 def shipped_models() -> list[ModelCard]:
-    """Cards of the models that come with geoseg."""
-    return [ModelCard.read(path) for path in sorted(SHIPPED.glob(f"*/{CARD}"))]
+    """Cards of the models that come with geoseg, the default first."""
+    cards = [ModelCard.read(path) for path in sorted(SHIPPED.glob(f"*/{CARD}"))]
+    return sorted(cards, key=lambda card: card.name != "default")
