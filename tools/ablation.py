@@ -21,9 +21,11 @@ import numpy as np
 
 from geoseg.config import load_as
 from geoseg.models import load
+from geoseg.models.card import Segmenter
 from geoseg.segment.predict import classify
 from geoseg.train.augment import AugmentConfig
 from geoseg.train.evaluate import confusion, scores
+from geoseg.train.evaluate_tiles import predict_tile
 from geoseg.train.fit import SetShare, TrainConfig, fit
 from geoseg.train.tiles import VALIDATION, Tile, read_index, read_tile
 
@@ -63,15 +65,12 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
     }
 
 
-def blocks(model: Path, tiles: list[Tile]) -> dict[str, np.ndarray]:
-    """(n, K, K) confusion matrices of the validation blocks, by source."""
-    segmenter = load(model, "torch-cpu")
-    stride = segmenter.card.tiling.stride_px
+def blocks(segmenter: Segmenter, tiles: list[Tile]) -> dict[str, np.ndarray]:
+    """(n, K, K) confusion matrices of the blocks of tiles, by source."""
     found: dict[str, list[np.ndarray]] = {}
     for tile in tiles:
         height, width = tile.labels.shape
-        image = np.pad(tile.image, ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
-        classes = classify(segmenter(image[None]))[0][0, :height, :width]
+        classes = classify(predict_tile(segmenter, tile)[None])[0][0]
         for row in range(0, height, BLOCK_PX):
             for col in range(0, width, BLOCK_PX):
                 part = np.s_[row : row + BLOCK_PX, col : col + BLOCK_PX]
@@ -117,7 +116,7 @@ def main() -> None:
             fit(few, folder)
             with results.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                for source, matrices in blocks(folder, tiles).items():
+                for source, matrices in blocks(load(folder, "torch-cpu"), tiles).items():
                     for score, *values in lines(matrices):
                         writer.writerow([name, seed, source, score, *(f"{value:.4f}" for value in values)])
     sys.stdout.write(results.read_text(encoding="utf-8"))

@@ -16,14 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from ablation import BLOCK_PX, lines
+from ablation import blocks, lines
 
 from geoseg.models import load
-from geoseg.models.card import Segmenter
-from geoseg.segment.forward import classify
-from geoseg.train.evaluate import confusion
-from geoseg.train.evaluate_tiles import predict_tile
-from geoseg.train.tiles import VALIDATION, Tile, read_index, read_tile
+from geoseg.train.tiles import VALIDATION, read_index, read_tile
 
 SETS = ("tilesets/fields", "tilesets/synthetic", "tilesets/synthetic_infrared")
 _MIXTURE = ((-0.6, 2.0, -0.4), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
@@ -51,18 +47,6 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def blocks(segmenter: Segmenter, tiles: list[Tile]) -> np.ndarray:
-    """(n, K, K) confusion matrices of the blocks of tiles."""
-    found = []
-    for tile in tiles:
-        classes = classify(predict_tile(segmenter, tile)[None])[0][0]
-        for row in range(0, classes.shape[0], BLOCK_PX):
-            for col in range(0, classes.shape[1], BLOCK_PX):
-                part = np.s_[row : row + BLOCK_PX, col : col + BLOCK_PX]
-                found.append(confusion(tile.labels[part], classes[part]))
-    return np.stack(found)
-
-
 def rows(model: str, backend: str) -> Iterator[tuple[str, str, str, str]]:
     """Source, change, crop IoU and weed IoU."""
     segmenter = load(model, backend)
@@ -73,7 +57,7 @@ def rows(model: str, backend: str) -> Iterator[tuple[str, str, str, str]]:
                 if source.startswith("synthetic") and name != "as it is":
                     continue
                 changed = [replace(tile, image=change(tile.image)) for tile in tiles if tile.source == source]
-                crop, weed, _ = lines(blocks(segmenter, changed))
+                crop, weed, _ = lines(blocks(segmenter, changed)[source])
                 yield source, name, *(f"{one[1]:.3f} [{one[2]:.2f}-{one[3]:.2f}]" for one in (crop, weed))
 
 

@@ -25,7 +25,6 @@ from geoseg.models.card import GsdRange, ModelCard
 from geoseg.models.reduce import scores_of
 from geoseg.models.storage import TorchSegmenter, channels_last, pick_device
 from geoseg.progress import bar
-from geoseg.segment.forward import classify
 from geoseg.train.augment import AugmentConfig
 from geoseg.train.crops import Batch, CropConfig, Crops, ahead
 from geoseg.train.losses import balanced_weights, dice_loss
@@ -147,8 +146,7 @@ def network_classes(card: ModelCard, module: nn.Module, device: str = "auto") ->
         height, width = view.valid.shape
         stride = card.tiling.stride_px
         image = np.pad(view.image, ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
-        found = segmenter.classify(image[None]) if hasattr(segmenter, "classify") else classify(segmenter(image[None]))
-        return np.asarray(found[0][0, :height, :width], np.uint8)
+        return segmenter.classify(image[None])[0][0, :height, :width]
 
     return classes
 

@@ -119,7 +119,9 @@ def choose_bands(
     return chosen
 
 
-def check_exposure(name: str, values: np.ndarray, dtype: str, value_max: float | None) -> str | None:
+def check_exposure(
+    name: str, values: np.ndarray, dtype: str, value_max: float | None, remedy: str = "pass --set ortho.value_max="
+) -> str | None:
     """Refuse numbers that do not fill their scale, as 12-bit images in 16-bit files do.
 
     The 99.9th percentile of the valid values is compared with the full scale. Without `value_max`: below 6.5 %
@@ -132,12 +134,13 @@ def check_exposure(name: str, values: np.ndarray, dtype: str, value_max: float |
         values: (n,) valid digital numbers, a sample of the file; may be empty.
         dtype: Name of the data type.
         value_max: Full scale given by the user, or None.
+        remedy: What a person does about it; the fitting number follows.
 
     Returns:
         A remark, or None.
 
     Raises:
-        OrthoError: If the scale is wrong; names ``--set ortho.value_max`` with a fitting number.
+        OrthoError: If the scale is wrong; names the remedy with a fitting number.
     """
     if values.size == 0 or (dtype == "uint8" and value_max is None):
         return None
@@ -147,7 +150,7 @@ def check_exposure(name: str, values: np.ndarray, dtype: str, value_max: float |
     part = "the brightest 0.1 %" if value_max is None else "half"
     guess = next((scale for scale in _USUAL_SCALES if 1 < seen / 1.02 <= scale), math.ceil(seen * 100) / 100)
     text = f"{part} of {name} is at {seen:g} or more, {share:.0%} of the full scale of {full:g} ({dtype})"
-    text += f"; pass --set ortho.value_max={guess:g}"
+    text += f"; {remedy}{guess:g}"
     if share > _BRIGHT or (value_max is None and share < _DARK):
         raise OrthoError(text)
     if value_max is None and share < 4 * _DARK:

@@ -11,7 +11,7 @@ import numpy as np
 
 from geoseg.errors import OrthoError
 
-__all__ = ["SPREAD", "Levels", "apply_levels", "find_levels"]
+__all__ = ["SPREAD", "Levels", "apply_levels", "find_levels", "image_dtype"]
 
 Levels = tuple[tuple[float, float], ...]
 """Per band the digital numbers that are 0 and 1 to the model."""
@@ -45,6 +45,12 @@ def find_levels(name: str, values: np.ndarray) -> Levels:
                 "--set ortho.bands=[1,2,3]"
             )
     return tuple((float(middle - half), float(middle + half)) for middle, half in zip(mean, spread, strict=True))
+
+
+def image_dtype(dtype: str, value_max: float, levels: Levels | None) -> np.dtype[np.generic]:
+    """Data type of the images that are read from a file of a data type: uint8 or float32."""
+    whole = levels is not None or (dtype == "uint8" and value_max == 255)
+    return np.dtype(np.uint8 if whole else np.float32)
 
 
 def apply_levels(values: np.ndarray, levels: Levels) -> np.ndarray:

@@ -18,7 +18,7 @@ from geoseg.errors import GeosegWarning, OrthoError
 from geoseg.ortho import boundary as boundaries
 from geoseg.ortho.bands import FULL_SCALE, check_exposure, choose_bands
 from geoseg.ortho.ground import GsdLimits, check_gsd, pixel_size, scaled, working_grid
-from geoseg.ortho.levels import Levels, find_levels
+from geoseg.ortho.levels import Levels, find_levels, image_dtype
 from geoseg.ortho.place import place
 
 if TYPE_CHECKING:
@@ -137,8 +137,7 @@ class Ortho:
     @property
     def image_dtype(self) -> np.dtype[np.generic]:
         """Data type of the images that are read: uint8 or float32."""
-        whole = self.levels is not None or (self.dtype == "uint8" and self.value_max == 255)
-        return np.dtype(np.uint8 if whole else np.float32)
+        return image_dtype(self.dtype, self.value_max, self.levels)
 
     @property
     def area_m2(self) -> float:

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import MultiPolygon, Polygon
 
 from geoseg.ortho.boundary import PixelMask
-from geoseg.ortho.levels import Levels, apply_levels
+from geoseg.ortho.levels import Levels, apply_levels, image_dtype
 from geoseg.ortho.source import Source
 from geoseg.ortho.warp import Warp
 from geoseg.windows import Rect
@@ -119,8 +119,7 @@ class Reader:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Data type of the images: uint8 or float32."""
-        unscaled = self._pixels.dtype == "uint8" and self._value_max == 255
-        return np.dtype(np.uint8 if unscaled or self._levels is not None else np.float32)
+        return image_dtype(self._pixels.dtype, self._value_max, self._levels)
 
     def close(self) -> None:
         """Close the file; reading again opens it again."""

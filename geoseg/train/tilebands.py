@@ -67,10 +67,9 @@ def check_scale(name: str, raster: Any, bands: Sequence[int], value_max: float |
     seen = raster.dataset_mask(out_shape=small[1:]) > 0
     sample = values[:, seen]
     try:
-        check_exposure(name, sample[np.isfinite(sample)], dtype, value_max)
+        check_exposure(name, sample[np.isfinite(sample)], dtype, value_max, "give the source value_max: ")
     except OrthoError as error:
-        text = str(error).replace("pass --set ortho.value_max=", "give the source value_max: ")
-        raise LabelError(text) from error
+        raise LabelError(str(error)) from error
 
 
 def on_disk(values: np.ndarray, value_max: float | None) -> np.ndarray:

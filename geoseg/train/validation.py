@@ -15,7 +15,7 @@ from geoseg.models.card import ModelCard, Segmenter
 from geoseg.models.storage import TorchSegmenter
 from geoseg.segment.forward import classify
 from geoseg.train.evaluate import Scores, confusion, scores
-from geoseg.train.levelled import model_image
+from geoseg.train.evaluate_tiles import predict_tile
 from geoseg.train.tiles import Tile
 
 if TYPE_CHECKING:
@@ -87,9 +87,5 @@ def _faster(card: ModelCard, module: nn.Module) -> Iterator[OpenvinoSegmenter | 
 
 def _classes(segmenter: Segmenter, tile: Tile) -> np.ndarray:
     """(H, W) classes of a tile that is seen as a whole."""
-    height, width = tile.labels.shape
-    stride = segmenter.card.tiling.stride_px
-    image = np.pad(
-        model_image(tile, segmenter.card), ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect"
-    )
-    return classify(segmenter(image[None]))[0][0, :height, :width]
+    found: np.ndarray = classify(predict_tile(segmenter, tile)[None])[0][0]
+    return found
