@@ -17,6 +17,7 @@ from geoseg.adapt.fieldrule import FieldRule
 from geoseg.adapt.pseudo import Look, network_bands
 from geoseg.legend import SOIL
 from geoseg.models.card import Segmenter
+from geoseg.segment.forward import mirrored_up
 
 __all__ = ["choose_green", "network_look"]
 
@@ -30,8 +31,7 @@ def network_look(segmenter: Segmenter) -> Look:
 
     def look(image: np.ndarray) -> NDArray[np.float32]:
         height, width = image.shape[1:]
-        stride = segmenter.card.tiling.stride_px
-        padded = np.pad(image, ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
+        padded = mirrored_up(image, segmenter.card.tiling.stride_px)
         return np.asarray(1 - segmenter(padded[None])[0, SOIL, :height, :width], np.float32)
 
     return look

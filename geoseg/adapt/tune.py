@@ -25,6 +25,7 @@ from geoseg.models.card import GsdRange, ModelCard
 from geoseg.models.reduce import scores_of
 from geoseg.models.storage import TorchSegmenter, channels_last, pick_device
 from geoseg.progress import bar
+from geoseg.segment.forward import mirrored_up
 from geoseg.train.augment import AugmentConfig
 from geoseg.train.crops import Batch, CropConfig, Crops, ahead
 from geoseg.train.losses import balanced_weights, dice_loss
@@ -144,8 +145,7 @@ def network_classes(card: ModelCard, module: nn.Module, device: str = "auto") ->
 
     def classes(view: View) -> NDArray[np.uint8]:
         height, width = view.valid.shape
-        stride = card.tiling.stride_px
-        image = np.pad(view.image, ((0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
+        image = mirrored_up(view.image, card.tiling.stride_px)
         return segmenter.classify(image[None])[0][0, :height, :width]
 
     return classes

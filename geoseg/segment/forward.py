@@ -15,7 +15,18 @@ from geoseg.models.card import Segmenter
 from geoseg.segment.device import Device, Loader, classify, free_memory, is_out_of_memory
 from geoseg.windows import Rect, rect_windows
 
-__all__ = ["Forward", "classify", "measure_speed"]
+__all__ = ["Forward", "classify", "measure_speed", "mirrored_up"]
+
+
+def mirrored_up(image: np.ndarray, stride_px: int) -> np.ndarray:
+    """(C, H, W) image that a network takes as a whole: mirrored at the lower and right edge up to whole strides.
+
+    Example:
+        >>> mirrored_up(np.array([[[1, 2, 3]]]), 2).tolist()
+        [[[1, 2, 3, 2], [1, 2, 3, 2]]]
+    """
+    height, width = image.shape[1:]
+    return np.pad(image, ((0, 0), (0, -height % stride_px), (0, -width % stride_px)), mode="reflect")
 
 
 def measure_speed(segmenter: Segmenter, side_px: int = 1024) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from geoseg.errors import LabelError
 from geoseg.models.card import Segmenter
-from geoseg.segment.forward import classify
+from geoseg.segment.forward import classify, mirrored_up
 from geoseg.train.evaluate_settings import Patch
 from geoseg.train.levelled import model_image
 from geoseg.train.tilebands import picture
@@ -101,8 +101,6 @@ def tile_pairs(folder: Path, segmenter: Segmenter, split: str | None = VALIDATIO
 def predict_tile(segmenter: Segmenter, tile: Tile) -> np.ndarray:
     """(K, H, W) float32 class probabilities of a tile that is seen as a whole, mirrored up to the network's stride."""
     height, width = tile.labels.shape
-    stride = segmenter.card.tiling.stride_px
-    missing = ((0, 0), (0, -height % stride), (0, -width % stride))
-    image = np.pad(model_image(tile, segmenter.card), missing, mode="reflect")
+    image = mirrored_up(model_image(tile, segmenter.card), segmenter.card.tiling.stride_px)
     found: np.ndarray = segmenter(image[None])[0, :, :height, :width]
     return found
