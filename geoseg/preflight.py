@@ -20,6 +20,7 @@ from geoseg.finding import Finding, Level, worst
 from geoseg.models.card import ModelCard
 from geoseg.needs import Estimate
 from geoseg.ortho import Ortho
+from geoseg.ortho.bands import full_scale
 from geoseg.ortho.facts import band_labels
 from geoseg.ortho.looks import Looks, look_at
 from geoseg.report.findings import findings_html, preflight_lines
@@ -226,7 +227,7 @@ def _samples(ortho: Ortho) -> Iterator[tuple[np.ndarray, np.ndarray]]:
                 rect = Rect(int(row), int(col), int(row) + side, int(col) + side)
                 image, valid = reader.read(rect)
                 if min(valid.shape) >= 3 and valid.mean() > 0.8:
-                    yield (image / np.float32(255) if image.dtype == np.uint8 else image), valid
+                    yield image / np.float32(full_scale(image.dtype)), valid
 
 
 def _attempt(topic: str, action: Callable[[], _Result]) -> tuple[_Result | None, Finding | None]:

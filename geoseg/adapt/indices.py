@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import OrthoError
+from geoseg.ortho.bands import full_scale
 
 __all__ = ["INDICES", "candidates", "vegetation_index"]
 
@@ -87,5 +88,5 @@ def vegetation_index(name: str, image: np.ndarray, bands: Sequence[str]) -> Floa
     missing = [band for band in needed if band not in bands]
     if missing:
         raise OrthoError(f"index {name} needs the bands {', '.join(needed)}; the image has {', '.join(bands)}")
-    scale = np.float32(255 if image.dtype == np.uint8 else 1)
+    scale = np.float32(full_scale(image.dtype))
     return function(*(image[list(bands).index(band)].astype(np.float32) / scale for band in needed))

@@ -10,12 +10,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from geoseg.errors import OrthoError
 
-__all__ = ["FULL_SCALE", "BandFacts", "band_name", "check_exposure", "choose_bands"]
+__all__ = ["FULL_SCALE", "BandFacts", "band_name", "check_exposure", "choose_bands", "full_scale"]
 
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "int16": 32767.0, "float32": 1.0, "float64": 1.0}
 """The digital number that counts as full scale, by data type, unless ``ortho.value_max`` says otherwise."""
@@ -42,6 +43,20 @@ _ALIASES = (
     ("blue", r"blue|b"),
     ("alpha", r"alpha|a"),
 )
+
+
+def full_scale(dtype: str | np.dtype[Any], value_max: float | None = None) -> float:
+    """The number that counts as full scale, in a file as in an image in memory.
+
+    Args:
+        dtype: Data type of the numbers, one of `FULL_SCALE`.
+        value_max: What a person says; None: that of the data type.
+
+    Example:
+        >>> full_scale("uint8"), full_scale("uint16"), full_scale(np.dtype(np.float32)), full_scale("uint16", 4095)
+        (255.0, 65535.0, 1.0, 4095.0)
+    """
+    return FULL_SCALE[np.dtype(dtype).name] if value_max is None else float(value_max)
 
 
 @dataclass(frozen=True)
@@ -144,7 +159,7 @@ def check_exposure(
     """
     if values.size == 0 or (dtype == "uint8" and value_max is None):
         return None
-    full = FULL_SCALE[dtype] if value_max is None else value_max
+    full = full_scale(dtype, value_max)
     seen = float(np.percentile(values, 99.9 if value_max is None else 50))
     share = seen / full
     part = "the brightest 0.1 %" if value_max is None else "half"

@@ -16,7 +16,7 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from geoseg.errors import GeosegWarning, OrthoError
 from geoseg.ortho import boundary as boundaries
-from geoseg.ortho.bands import FULL_SCALE, check_exposure, choose_bands
+from geoseg.ortho.bands import check_exposure, choose_bands, full_scale
 from geoseg.ortho.ground import GsdLimits, check_gsd, pixel_size, scaled, working_grid
 from geoseg.ortho.levels import Levels, find_levels, image_dtype
 from geoseg.ortho.place import place
@@ -125,7 +125,7 @@ class Ortho:
                 remark = check_exposure(name, sample(source).ravel(), dtype, config.value_max)
         if remark is not None:
             warnings.warn(remark, GeosegWarning, stacklevel=2)
-        value_max = FULL_SCALE[dtype] if config.value_max is None else float(config.value_max)
+        value_max = full_scale(dtype, config.value_max)
         gsd_m = float(config.gsd_m) if nominal and config.gsd_m is not None else pixel_size(geobox).gsd_m
         return cls(text, geobox, gsd_m, bands, dtype, value_max, nominal, config.force, levels)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from geoseg.models.card import ModelCard
+from geoseg.ortho.bands import full_scale
 from geoseg.ortho.levels import SPREAD, apply_levels
 from geoseg.train.tiles import Moments, Tile
 
@@ -30,7 +31,7 @@ def moments_of(image: np.ndarray) -> Moments:
         image: uint8, or float in 0..1.
     """
     pixels = image.reshape(len(image), -1)
-    pixels = pixels[:, pixels.any(axis=0)].astype(np.float64) / _full(image)
+    pixels = pixels[:, pixels.any(axis=0)].astype(np.float64) / full_scale(image.dtype)
     if pixels.shape[1] < 2:
         pixels = np.array([[0.0, 1.0]] * len(image))
     covariance = np.cov(pixels).reshape(len(image), len(image)) + np.eye(len(image)) * _LEAST
@@ -42,7 +43,7 @@ def model_image(tile: Tile, card: ModelCard) -> np.ndarray:
     if card.scaling == "fixed":
         return tile.image
     moments = tile.moments or moments_of(tile.image)
-    full, half = _full(tile.image), SPREAD * np.sqrt(np.diag(moments.covariance))
+    full, half = full_scale(tile.image.dtype), SPREAD * np.sqrt(np.diag(moments.covariance))
     low, high = (moments.mean - half) * full, (moments.mean + half) * full
     levels = tuple(zip(low.tolist(), high.tolist(), strict=True))
     return apply_levels(tile.image, levels)
@@ -85,7 +86,3 @@ def level_bands(image: Tensor, moments: Moments, matrix: np.ndarray) -> Tensor:
     offset = 0.5 - weights @ moments.mean
     mixed = torch.einsum("ij,jhw->ihw", torch.from_numpy(weights).float(), image)
     return (mixed + torch.from_numpy(offset).float().view(-1, 1, 1)).clamp(0, 1)
-
-
-def _full(image: np.ndarray) -> float:
-    return 255.0 if image.dtype == np.uint8 else 1.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.errors import LabelError, OrthoError
-from geoseg.ortho.bands import FULL_SCALE, check_exposure
+from geoseg.ortho.bands import FULL_SCALE, check_exposure, full_scale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +85,7 @@ def on_disk(values: np.ndarray, value_max: float | None) -> np.ndarray:
     """
     if values.dtype == np.uint8 and value_max in (None, 255):
         return values
-    full = FULL_SCALE[values.dtype.name] if value_max is None else value_max
+    full = full_scale(values.dtype, value_max)
     if values.dtype == np.uint16 and full == _FULL:
         return values
     share = np.nan_to_num(values.astype(np.float64) / full)
@@ -101,8 +101,7 @@ def unit_tensor(image: np.ndarray) -> Tensor:
     """(C, H, W) float in 0..1 of an image in memory."""
     import torch  # tile sets are cut without it
 
-    pixels = torch.from_numpy(image)
-    return pixels.float() / 255 if image.dtype == np.uint8 else pixels
+    return torch.from_numpy(image).float() / full_scale(image.dtype)
 
 
 def picture(image: np.ndarray) -> np.ndarray:
