@@ -268,6 +268,23 @@ def export_model(name: str, form: str, out: Path | None, image: Path | None, siz
     click.echo(f"{out}: same class as torch on {parity:.4%} of {len(images) * size_px**2:,} pixels")
 
 
+@models.command("quantize")
+@click.argument("folder", type=PATH)
+@click.argument("sets", type=PATH, nargs=-1, required=True)
+@click.option("--set", "overrides", help="Change a setting, e.g. images=200.", **SET)
+def quantize_model(folder: Path, sets: tuple[Path, ...], overrides: Sequence[str]) -> None:
+    """Add a version in 8 bits to the model directory FOLDER; tile sets SETS show it what flows through the network.
+
+    On processors that multiply bytes (VNNI) it is faster than 16 bits, and is taken by itself. It is written only if
+    99.5 % of the pixels of the validation tiles keep their class and no source loses more than 0.002 of mIoU.
+    """
+    from geoseg.config import load_as
+    from geoseg.train.quantize import BACKEND, QuantizeConfig, quantize
+
+    card = quantize(folder, sets, load_as(QuantizeConfig, None, overrides))
+    click.echo(f"{folder}: same class as torch on {card.parity[BACKEND]:.4%} of the validation pixels")
+
+
 @models.command("import")
 @click.argument("weights", type=PATH)
 @click.option("--out", "-o", type=PATH, required=True, help="The model directory to make.")

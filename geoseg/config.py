@@ -37,8 +37,8 @@ class Config:
 
     Attributes:
         model: Name of a shipped model or path of a model directory.
-        backend: What runs it: auto, openvino-bf16, openvino-f32, torch-cpu, torch-cuda or
-            torch-cuda-bf16.
+        backend: What runs it: auto, openvino-int8, openvino-bf16, openvino-f32, torch-cpu,
+            torch-cuda or torch-cuda-bf16.
         ortho: How the orthomosaic is read.
         segment: How it is cut and fed to the network.
         plants: What counts as a plant and as a weed patch.

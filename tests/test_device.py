@@ -166,7 +166,8 @@ def test_a_gpu_computes_in_sixteen_bits_behind_the_parity_gate_only(monkeypatch,
     chosen = []
     card, module = storage.load_module("default")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(storage, "load_module", lambda name: (card.model_copy(update={"parity": parity}), module))
+    monkeypatch.setattr(storage, "read_card", lambda name: card.model_copy(update={"parity": parity}))
+    monkeypatch.setattr(storage, "load_module", lambda name: (card, module))
     monkeypatch.setattr(
         storage, "TorchSegmenter", lambda card, module, device, *precision: chosen.append((device, *precision))
     )

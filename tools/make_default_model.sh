@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 geoseg tile configs/tiles_default.yaml --out tilesets/fields
 python tools/synthetic_tiles.py tilesets/synthetic 72
 geoseg train configs/train_default.yaml --out models/default
-cp models/default/card.json models/default/weights.safetensors geoseg/models/default/
+geoseg models quantize models/default tilesets/fields tilesets/synthetic
+cp models/default/{card.json,weights.safetensors,openvino_int8.xml,openvino_int8.bin} geoseg/models/default/
 python tools/synthetic_tiles.py tilesets/synthetic_infrared 48 --infrared
 geoseg train configs/train_any_three_bands.yaml --out models/any_three_bands
-cp models/any_three_bands/card.json models/any_three_bands/weights.safetensors geoseg/models/any_three_bands/
+cp models/any_three_bands/{card.json,weights.safetensors} geoseg/models/any_three_bands/ # not as good in 8 bits

@@ -110,6 +110,7 @@ class ModelCard(_Part):
         parity: Share of validation pixels that get the same class as with torch in 32 bits, by backend.
         limits: What the model is known not to do.
         weights_sha256: Hash of ``weights.safetensors``; checked on loading.
+        int8_sha256: Hash of the same network in 8 bits, graph and numbers; None where there is none.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -134,6 +135,7 @@ class ModelCard(_Part):
     parity: dict[str, float] = {}
     limits: tuple[str, ...] = ()
     weights_sha256: str | None = None
+    int8_sha256: str | None = None
 
     @model_validator(mode="after")
     def _bands_agree(self) -> Self:

@@ -14,16 +14,30 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.models.bias import shifted
-from geoseg.models.card import CARD, ModelCard, Segmenter, model_folder
+from geoseg.models.card import CARD, ModelCard, Segmenter, model_folder, read_card
 from geoseg.models.reduce import reduce_output, scores_of
 from geoseg.models.zoo import ARCHITECTURES, build, shapes
 
-__all__ = ["BACKENDS", "MIN_PARITY", "WEIGHTS", "TorchSegmenter", "load", "load_module", "pick_device", "save"]
+__all__ = [
+    "BACKENDS",
+    "INT8",
+    "MIN_PARITY",
+    "WEIGHTS",
+    "TorchSegmenter",
+    "load",
+    "load_module",
+    "pick_device",
+    "save",
+]
 
 WEIGHTS = "weights.safetensors"
-MIN_PARITY = {"openvino-f32": 0.999, "openvino-bf16": 0.995, "torch-cuda-bf16": 0.995}
+INT8 = "openvino_int8.xml", "openvino_int8.bin"
+"""Graph and numbers of the network in 8 bits, where there is one; see `geoseg.train.quantize`."""
+MIN_PARITY = {"openvino-f32": 0.999, "openvino-bf16": 0.995, "openvino-int8": 0.995, "torch-cuda-bf16": 0.995}
 """Least share of pixels with the same class as torch in 32 bits, for a backend to be chosen by itself."""
-BACKENDS = ("auto", "openvino-bf16", "openvino-f32", "torch-cpu", "torch-cuda", "torch-cuda-bf16")
+BACKENDS = (
+    "auto", "openvino-int8", "openvino-bf16", "openvino-f32", "torch-cpu", "torch-cuda", "torch-cuda-bf16",
+)  # fmt: skip
 
 
 class TorchSegmenter:
@@ -110,12 +124,18 @@ def load(name: str | Path = "default", backend: str = "auto") -> Segmenter:
     """
     if backend not in BACKENDS:
         raise ModelError(f"backend {backend!r} is not known; expected one of {', '.join(BACKENDS)}")
-    card, module = load_module(name)
-    if backend.startswith("openvino") and not ARCHITECTURES[card.architecture].graph:
+    folder = model_folder(name)
+    card = read_card(folder)
+    known = ARCHITECTURES.get(card.architecture)  # what is not known is told when it is built
+    if backend.startswith("openvino") and known is not None and not known.graph:
         raise ModelError(f"{card.architecture} does not run on {backend}; expected auto, torch-cpu or torch-cuda")
     if backend == "auto":
-        backend = _best_on_gpu(card) if torch.cuda.is_available() else _best_on_cpu(card)
-    module = shifted(module, card.logit_bias)
+        backend = _best_on_gpu(card) if torch.cuda.is_available() else _best_on_cpu(card, folder)
+    if backend == "openvino-int8":
+        from geoseg.models.openvino import OpenvinoSegmenter, read_int8
+
+        return OpenvinoSegmenter(card, read_int8(folder, card), "int8")
+    module = shifted(load_module(folder)[1], card.logit_bias)
     if backend.startswith("torch-"):
         _, device, *precision = backend.split("-")
         return TorchSegmenter(card, module, pick_device(device), *precision)
@@ -129,12 +149,13 @@ def _best_on_gpu(card: ModelCard) -> str:
     return half if card.parity.get(half, 0) >= MIN_PARITY[half] else "torch-cuda"
 
 
-def _best_on_cpu(card: ModelCard) -> str:
+def _best_on_cpu(card: ModelCard, folder: Path) -> str:
     if not card.parity:
         return "torch-cpu"
     from geoseg.models.openvino import precisions
 
-    names = (f"openvino-{precision}" for precision in precisions())
+    whole = all((folder / name).is_file() for name in INT8)
+    names = (f"openvino-{precision}" for precision in precisions() if precision != "int8" or whole)
     return next((name for name in names if card.parity.get(name, 0) >= MIN_PARITY[name]), "torch-cpu")
 
 
@@ -169,8 +190,12 @@ def save(folder: Path, card: ModelCard, module: nn.Module, *, half: bool = True)
         for name, value in module.state_dict().items()
     }
     content = dump_weights(state)
-    card = card.model_copy(update={"weights_sha256": hashlib.sha256(content).hexdigest()})
+    parity = {name: share for name, share in card.parity.items() if name != "openvino-int8"}
+    digest = hashlib.sha256(content).hexdigest()
+    card = card.model_copy(update={"weights_sha256": digest, "int8_sha256": None, "parity": parity})
     folder.mkdir(parents=True, exist_ok=True)
+    for name in INT8:  # made of other weights
+        (folder / name).unlink(missing_ok=True)
     (folder / WEIGHTS).write_bytes(content)
     card.write(folder / CARD)
     return card

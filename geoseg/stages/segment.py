@@ -84,7 +84,7 @@ def segment_stage(
     parts = {
         "geoseg": __version__,
         "ortho": _identity(str(ortho)) | _scale(source),
-        "model": _model_identity(card) | {"backend": getattr(segmenter, "backend", "custom")},
+        "model": _model_identity(card, getattr(segmenter, "backend", "custom")),
         "grid": {"shape": list(grid.shape), "transform": list(grid.affine)[:6], "crs": str(grid.crs)},
         "boundary": hashlib.sha256(shapely.to_wkb(field)).hexdigest(),
         "tiling": tiling_for(card, config.segment).model_dump(),
@@ -238,9 +238,11 @@ def _scale(source: Ortho) -> dict[str, Any]:
     return found if source.levels is None else found | {"levels": [list(pair) for pair in source.levels]}
 
 
-def _model_identity(card: ModelCard) -> dict[str, Any]:
-    point = {"logit_bias": list(card.logit_bias)} if any(card.logit_bias) else {}
-    return {"name": card.name, "version": card.version, "sha256": card.weights_sha256} | point
+def _model_identity(card: ModelCard, backend: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": card.name, "version": card.version, "sha256": card.weights_sha256}
+    found |= {"backend": backend}
+    found |= {"logit_bias": list(card.logit_bias)} if any(card.logit_bias) else {}
+    return found | ({"int8_sha256": card.int8_sha256} if backend == "openvino-int8" else {})
 
 
 def _block_px(card: ModelCard, config: Config) -> int:

@@ -21,7 +21,12 @@ from geoseg.train.tiles import Tile
 if TYPE_CHECKING:
     from geoseg.models.openvino import OpenvinoSegmenter
 
+    Compared = OpenvinoSegmenter | TorchSegmenter
+
 __all__ = ["mean_iou", "measure_parity", "plain_scores", "score_tiles"]
+
+MOST_LOST = 0.002
+"""What a faster backend may lose of a source's mIoU."""
 
 
 def score_tiles(segmenter: Segmenter, tiles: Iterable[Tile]) -> dict[str, Scores]:
@@ -53,10 +58,10 @@ def mean_iou(found: Mapping[str, Any]) -> float:
     return float(np.nan_to_num(values).mean()) if len(values) else 0.0
 
 
-def measure_parity(card: ModelCard, module: nn.Module, tiles: Sequence[Tile]) -> dict[str, float]:
+def measure_parity(
+    card: ModelCard, module: nn.Module, tiles: Sequence[Tile], faster: Iterable[Compared] | None = None
+) -> dict[str, float]:
     """Share of pixels that get the same class as with torch in 32 bits, by backend that may be faster on this machine.
-
-    These are the OpenVINO precisions of its CPU and, where there is a GPU, torch in 16 bits.
 
     A precision that loses more than 0.002 of mIoU on a source is left out, whatever its share.
 
@@ -64,22 +69,26 @@ def measure_parity(card: ModelCard, module: nn.Module, tiles: Sequence[Tile]) ->
         card: Card of the network.
         module: The network on the CPU.
         tiles: Tiles that it was not trained on.
+        faster: What is compared, each with a ``backend``; None takes the OpenVINO precisions of the CPU that need
+            nothing but the weights and, where there is a GPU, torch in 16 bits.
     """
     torch_segmenter = TorchSegmenter(card, module)
     reference, best = [_classes(torch_segmenter, tile) for tile in tiles], score_tiles(torch_segmenter, tiles)
     parity = {}
-    for segmenter in _faster(card, module) if tiles else ():
+    for segmenter in (_faster(card, module) if faster is None else faster) if tiles else ():
         same = sum(int((_classes(segmenter, tile) == one).sum()) for tile, one in zip(tiles, reference, strict=True))
         found = score_tiles(segmenter, tiles)
-        if all(found[name].miou >= one.miou - 0.002 for name, one in best.items()):
+        if all(found[name].miou >= one.miou - MOST_LOST for name, one in best.items()):
             parity[segmenter.backend] = same / sum(one.size for one in reference)
     return parity
 
 
-def _faster(card: ModelCard, module: nn.Module) -> Iterator[OpenvinoSegmenter | TorchSegmenter]:
+def _faster(card: ModelCard, module: nn.Module) -> Iterator[Compared]:
     from geoseg.models.openvino import OpenvinoSegmenter, precisions
 
     for precision in precisions():
+        if precision == "int8":
+            continue  # not made of the weights alone
         yield OpenvinoSegmenter(card, module, precision)
     if torch.cuda.is_available():
         yield TorchSegmenter(card, copy.deepcopy(module), "cuda", "bf16")
