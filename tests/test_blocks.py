@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from geoseg.errors import ConfigError, RunError
 from geoseg.segment.blocks import BlockStore, CorruptBlockError, fingerprint
 from geoseg.segment.durable import full_disk
+from geoseg.segment.layers import CLASSES, CONFIDENCE
 from geoseg.windows import Rect
 
 SHAPE, BLOCK = (100, 130), 64
@@ -49,15 +51,17 @@ def test_success_after_failure_clears_the_failure(tmp_path):
     assert store.summary().failed == {}
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "digest", "other shape"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "digest", "length", "longer", "other shape"])
 def test_a_damaged_block_is_an_error_and_then_pending(tmp_path, damage):
     store = store_in(tmp_path)
     block = next(iter(store))
     store.save(block, np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8), PIXELS)
     (path,) = store.folder.glob("*.block")
     content = bytearray(path.read_bytes())
-    if damage in ("flip", "digest"):
-        content[len(content) // 3 if damage == "flip" else 3] ^= 0x01
+    if damage in ("flip", "digest", "length"):
+        content[{"flip": len(content) // 3, "digest": 3, "length": 17}[damage]] ^= 0x01
+    if damage == "longer":
+        content += b"x"
     if damage == "other shape":
         store.save(block, PIXELS[:5], PIXELS[:5])
         content = path.read_bytes()
@@ -66,6 +70,39 @@ def test_a_damaged_block_is_an_error_and_then_pending(tmp_path, damage):
     with pytest.raises(CorruptBlockError, match="was removed"):
         store.load(block)
     assert block in store.pending()
+
+
+def test_a_layer_is_read_and_checked_without_the_others(tmp_path):
+    store = store_in(tmp_path)
+    block = next(iter(store))
+    store.save(block, PIXELS, PIXELS.T)
+    (path,) = store.folder.glob("*.block")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0x01
+    path.write_bytes(content)
+    (found,) = store.load(block, CLASSES)
+    np.testing.assert_array_equal(found, PIXELS)
+    with pytest.raises(CorruptBlockError):
+        store.load(block, CONFIDENCE)
+    assert block in store.pending()
+
+
+def test_layers_come_in_the_order_in_which_they_are_asked_for(tmp_path):
+    store = store_in(tmp_path)
+    block = next(iter(store))
+    store.save(block, PIXELS, PIXELS.T)
+    confidence, classes = store.load(block, CONFIDENCE, CLASSES)
+    np.testing.assert_array_equal(classes, PIXELS)
+    np.testing.assert_array_equal(confidence, PIXELS.T)
+
+
+def test_blocks_of_another_format_are_refused(tmp_path):
+    store = store_in(tmp_path)
+    key = json.loads((store.folder / "key.json").read_text())
+    del key["block format"]  # as the first version wrote it
+    (store.folder / "key.json").write_text(json.dumps(key))
+    with pytest.raises(ConfigError, match="another block format; .* --fresh"):
+        store_in(tmp_path)
 
 
 def test_a_block_that_was_not_done_is_no_hole(tmp_path):

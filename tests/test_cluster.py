@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 
@@ -17,12 +19,24 @@ from geoseg.config import load_config
 from geoseg.errors import ConfigError, RunError
 from geoseg.ortho import Ortho
 from geoseg.segment.blocks import BlockStore
-from geoseg.segment.cluster import IN_FLIGHT, BlockJob, ClusterConfig, predict_on
+from geoseg.segment.cluster import IN_FLIGHT, BlockJob, ClusterConfig, connect, predict_on, stitch_on
 from geoseg.segment.predict import PredictStats, SegmentConfig
+from geoseg.segment.stitch import stitch
+from geoseg.stages import segment
 from geoseg.windows import Rect
 from test_job import CONFIG, ColourSegmenter, content, field
+from test_stitch import GRID, SHAPE, files_in
 
 __all__ = ["field"]
+
+
+def run_clustered(ortho, out, mode=""):
+    found = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("clustered.py")), str(ortho), str(out), mode],
+        capture_output=True, text=True, check=False, timeout=900, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    return found.stdout
 
 
 @pytest.mark.slow
@@ -33,14 +47,75 @@ def test_a_cluster_gives_the_bytes_of_one_process(field, tmp_path, mode):
     job.run(field[0], tmp_path / "one" / "run", config=config, model=ColourSegmenter())
     out = tmp_path / "many" / "run"
     out.parent.mkdir()
-    found = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("clustered.py")), str(field[0]), str(out), mode],
-        capture_output=True, text=True, check=False, timeout=900, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    assert ("killed" in found.stdout) == (mode == "kill")
-    assert int(found.stdout.split()[-3]) >= 2
+    said = run_clustered(field[0], out, mode)
+    assert ("killed" in said) == (mode == "kill")
+    assert int(said.split()[-3]) >= 2
     assert content(out) == content(tmp_path / "one" / "run")
+
+
+@pytest.mark.slow
+def test_a_damaged_block_that_a_worker_finds_is_predicted_again(field, tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="the extra cluster is not installed")
+    config = load_config(None, [*CONFIG, "segment.block_windows=1"])
+    job.run(field[0], tmp_path / "one" / "run", config=config, model=ColourSegmenter())
+    out = tmp_path / "many" / "run"
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(segment, "stitch", stop)
+        job.run(field[0], out, config=config, model=ColourSegmenter())
+    damaged = sorted((out / "blocks").glob("*.block"))[5]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    said = run_clustered(field[0], out)
+    assert said.endswith("1 processes worked\n"), "one block, on one of them"
+    assert content(out) == content(tmp_path / "one" / "run")
+
+
+class Deadly(BlockStore):
+    """Kills the first worker that asks for the third block."""
+
+    def load(self, block, *wanted):
+        if block == list(self)[2]:
+            try:
+                (self.folder.parent / "dead").touch(exist_ok=False)
+            except FileExistsError:
+                pass
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().load(block, *wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_rasters_are_assembled_by_workers_also_when_one_is_killed_over_it(tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="the extra cluster is not installed")
+    monkeypatch.setattr("geoseg.host.cores", lambda: 2)
+    store = BlockStore(tmp_path / "blocks", SHAPE, 512, {})
+    for number, block in enumerate(store):
+        pixels = np.random.default_rng(number).integers(0, 3, block.shape, np.uint8)
+        store.save(block, pixels, pixels)
+    (tmp_path / "here").mkdir()
+    wanted = stitch(store, GRID, files_in(tmp_path / "here"), {})
+    store.__class__ = Deadly
+    with connect(ClusterConfig(workers=2)) as client:
+        before = client.scheduler_info()["workers"].keys()
+        for name in ("there", "again"):
+            (tmp_path / name).mkdir()
+            assert stitch_on(client, store, GRID, files_in(tmp_path / name), {}) == wanted
+        assert client.scheduler_info()["workers"].keys() != before
+        done = client.run_on_scheduler(
+            lambda dask_scheduler: dask_scheduler.task_prefixes["assemble_layer"].duration_average
+        )
+    assert done > 0
+    assert (tmp_path / "dead").exists()
+    for name in ("there", "again"):
+        assert {path.name for path in (tmp_path / name).iterdir()} == {
+            path.name for path in (tmp_path / "here").iterdir()
+        }
+        for path in files_in(tmp_path / "here").values():
+            assert (tmp_path / name / path.name).read_bytes() == path.read_bytes()
 
 
 def test_only_the_chosen_block_is_pending(tmp_path):

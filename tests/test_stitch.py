@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,12 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.errors import RunError
 from geoseg.legend import LEGEND
-from geoseg.segment.blocks import BlockStore
+from geoseg.segment import cog
+from geoseg.segment.blocks import BlockStore, CorruptBlockError
+from geoseg.segment.cog import Sink
 from geoseg.segment.layers import CLASSES, CONFIDENCE, OFFSETS
 from geoseg.segment.preview import preview_layer
-from geoseg.segment.stitch import Sink, stitch
+from geoseg.segment.stitch import Assembly, assemble_layer, stitch
 from geoseg.windows import Rect
 
 SHAPE = (1300, 1700)
@@ -146,6 +150,96 @@ def test_a_failure_leaves_the_old_files_and_nothing_else(run, tmp_path, monkeypa
         "classes.tif": b"old",
         "confidence.tif": b"old",
     }
+
+
+def travelled(something):
+    """What reaches another process."""
+    return pickle.loads(pickle.dumps(something))  # noqa: S301 - our own
+
+
+class Elsewhere(Executor):
+    """Another process, as far as a task can tell: it gets copies. Starts when it has two tasks, with the last one."""
+
+    def __init__(self):
+        self.waiting, self.done = [], []
+
+    def submit(self, function, /, *arguments):
+        self.waiting.append((future := Future(), travelled((function, arguments))))
+        while len(self.waiting) + len(self.done) == 2 and self.waiting:
+            self.run(*self.waiting.pop())
+        return future
+
+    def run(self, future, task):
+        function, arguments = task
+        self.done.append(arguments[-1])
+        try:
+            future.set_result(travelled(function(*arguments)))
+        except RunError as error:
+            future.set_exception(travelled(error))
+
+
+class Dying(Elsewhere):
+    """Every task has been begun before, by a worker that died over it."""
+
+    def run(self, future, task):
+        assembly, layer = task[1]
+        sink = Sink(assembly.files[layer.name], GRID, layer, {}, 512, assembly.mark)
+        sink.write(Rect(0, 0, 512, 512), np.ones((512, 512), np.uint8))
+        sink._file.close()
+        sink.cog.write_bytes(b"half of it")
+        assert len(list(sink.cog.parent.glob(f".*{assembly.mark}*"))) >= 2
+        super().run(future, task)
+
+
+@pytest.mark.parametrize("executor", [Elsewhere, Dying])
+def test_each_layer_is_a_task_and_the_bytes_are_the_same_wherever_it_is_done(run, tmp_path, executor):
+    store, elsewhere = BlockStore(run[0] / "blocks", SHAPE, 512, {}), executor()
+    counts = stitch(store, GRID, files_in(tmp_path), {"GEOSEG_KEY": "abc"}, elsewhere)
+    assert elsewhere.done == [CONFIDENCE, CLASSES]
+    assert counts == run[2]
+    assert {path.name for path in tmp_path.iterdir()} == {"classes.tif", "confidence.tif", "classes.tif.aux.xml"}
+    for name in ("classes.tif", "confidence.tif"):
+        assert (tmp_path / name).read_bytes() == (run[0] / name).read_bytes()
+
+
+def test_what_one_task_finds_damaged_and_another_misses_is_damaged(run, tmp_path):
+    shutil.copytree(run[0] / "blocks", tmp_path / "blocks")
+    path = tmp_path / "blocks" / "r0000512_c0001024.block"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # in the last layer's part
+    path.write_bytes(content)
+    store, elsewhere = BlockStore(tmp_path / "blocks", SHAPE, 512, {}), Elsewhere()
+    with pytest.raises(CorruptBlockError):
+        stitch(store, GRID, files_in(tmp_path), {}, elsewhere)
+    assert elsewhere.done == [CONFIDENCE, CLASSES]
+    assert [path.name for path in tmp_path.iterdir()] == ["blocks"]
+
+
+@pytest.mark.parametrize("moment", ["load", "_to_cog"])
+def test_a_task_whose_files_were_discarded_ends_and_leaves_nothing(run, tmp_path, monkeypatch, moment):
+    """As when another task failed, or the process that was called has gone and its directory was swept."""
+    where = {"load": BlockStore, "_to_cog": cog}[moment]
+    original = getattr(where, moment)
+
+    def swept(*arguments):
+        found = original(*arguments)
+        for path in tmp_path.glob(".*draftmark*"):
+            path.unlink()  # the COG driver goes on with what it has open
+        return found
+
+    monkeypatch.setattr(where, moment, swept)
+    store = BlockStore(run[0] / "blocks", SHAPE, 512, {})
+    with pytest.raises(RunError, match=r"classes\.tif is not wanted any more"):
+        assemble_layer(Assembly(store, GRID, files_in(tmp_path), {}, "mark"), CLASSES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_does_not_see_the_blocks_says_so(run, tmp_path):
+    store = BlockStore(tmp_path / "blocks", SHAPE, 512, {})
+    shutil.rmtree(tmp_path / "blocks")
+    with pytest.raises(RunError, match="every worker must see the run directory"):
+        stitch(store, GRID, files_in(tmp_path), {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_coarser_layers_lie_where_their_pixels_are(tmp_path):

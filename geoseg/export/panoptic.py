@@ -60,7 +60,7 @@ def write_panoptic(package: Path, classes: Path, out: Path) -> int:
     import rasterio
     from odc.geo.geobox import GeoBox
 
-    from geoseg.segment.stitch import Sink
+    from geoseg.segment.cog import Sink
 
     with rasterio.open(classes) as source:
         grid = GeoBox(source.shape, source.transform, source.crs)

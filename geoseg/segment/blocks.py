@@ -11,10 +11,8 @@ import copy
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import uuid
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.errors import ConfigError, RunError
+from geoseg.segment import blockfile
 from geoseg.segment.durable import full_disk, remove_folder, replace_file
 from geoseg.segment.layers import CLASSES, CONFIDENCE, Layer
 from geoseg.windows import Rect, blocks
@@ -31,11 +30,11 @@ __all__ = [
     "BlockStore",
     "CorruptBlockError",
     "LedgerSummary",
+    "MissingBlockError",
     "fingerprint",
 ]
 
 DONE, EMPTY, FAILED = "block", "empty", "failed"
-_DIGEST = 16
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -49,7 +48,11 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class CorruptBlockError(RunError):
+class MissingBlockError(RunError):
+    """The pixels of a block are not there, though all blocks should be at an end."""
+
+
+class CorruptBlockError(MissingBlockError):
     """A block file does not read back as it was written; it has been removed, so that the block is done again."""
 
 
@@ -106,18 +109,18 @@ class BlockStore:
             ConfigError: If the folder holds work that was made from something else.
             RunError: If it is not there and may not be made.
         """
-        self.folder = folder
+        self.folder = folder.absolute()
         self.shape = shape
         self.block_px = block_px
         self.layers = layers
         own = {"shape": shape, "block_px": block_px, "layers": [dataclasses.asdict(layer) for layer in layers]}
-        known = json.loads(json.dumps({**parts, **own}, default=str))
+        known = json.loads(json.dumps({**parts, **own, "block format": blockfile.FORMAT}, default=str))
         self.key = fingerprint(known)
         self.parts = dict(parts)
         self._only: Rect | None = None
         key_file = folder / "key.json"
-        if not create and not key_file.exists():
-            raise RunError(f"{folder} is not there; every worker must see the run directory under the same path")
+        if not create:
+            self.must_be_seen()
         with full_disk(folder.parent):
             if folder.exists() and not key_file.exists():
                 remove_folder(folder)  # of blocks without a key nobody knows what they were made from
@@ -137,6 +140,15 @@ class BlockStore:
             if not (self._path(block, DONE).exists() or self._path(block, EMPTY).exists()):
                 yield block
 
+    def must_be_seen(self) -> None:
+        """Make sure that this process sees the folder.
+
+        Raises:
+            RunError: If it does not, as on a worker with other disks.
+        """
+        if not (self.folder / "key.json").exists():
+            raise RunError(f"{self.folder} is not there; every worker must see the run directory under the same path")
+
     def only(self, block: Rect) -> BlockStore:
         """The same blocks, of which no other than `block` is pending."""
         part = copy.copy(self)
@@ -153,9 +165,7 @@ class BlockStore:
         Raises:
             RunError: If the disk is full.
         """
-        packer = zlib.compressobj(1)
-        content = b"".join([*(packer.compress(np.ascontiguousarray(pixels).data) for pixels in layers), packer.flush()])
-        self._write(self._path(block, DONE), hashlib.blake2b(content, digest_size=_DIGEST).digest() + content)
+        self._write(self._path(block, DONE), blockfile.pack(layers))
         self._path(block, FAILED).unlink(missing_ok=True)
 
     def save_empty(self, block: Rect) -> None:
@@ -167,25 +177,31 @@ class BlockStore:
         """Note that a block could not be done, and why."""
         self._write(self._path(block, FAILED), reason.encode())
 
-    def load(self, block: Rect) -> tuple[np.ndarray, ...] | None:
-        """Every layer of a block, (H, W) or (B, H, W); None if it is empty or failed.
+    def load(self, block: Rect, *wanted: Layer) -> tuple[np.ndarray, ...] | None:
+        """Layers of a block, (H, W) or (B, H, W); None if it is empty or failed.
+
+        Args:
+            block: Which block.
+            *wanted: Which of its layers, all without any. Others are not read, nor is their part of the file checked.
 
         Raises:
             CorruptBlockError: If its file is damaged. The file is removed, so that the block is pending again.
-            RunError: If the block has not been done.
+            MissingBlockError: If the block has not been done.
+            RunError: If nothing is seen of the folder, on a worker with other disks.
         """
+        wanted = wanted or self.layers
         path = self._path(block, DONE)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                found = blockfile.unpack(file, len(self.layers), [self.layers.index(layer) for layer in wanted])
         except FileNotFoundError:
             if self._path(block, EMPTY).exists() or self._path(block, FAILED).exists():
                 return None
-            raise RunError(f"block {_name(block)} has not been done; run the same command again") from None
-        digest, packed = content[:_DIGEST], content[_DIGEST:]
-        if hashlib.blake2b(packed, digest_size=_DIGEST).digest() == digest:
-            pixels = zlib.decompress(packed)
-            if len(pixels) == sum(layer.nbytes(block) for layer in self.layers):
-                return tuple(self._unpack(block, pixels))
+            self.must_be_seen()
+            raise MissingBlockError(f"block {_name(block)} has not been done; run the same command again") from None
+        if found is not None and [*map(len, found)] == [layer.nbytes(block) for layer in wanted]:
+            pairs = zip(wanted, found, strict=True)
+            return tuple(np.frombuffer(pixels, layer.dtype).reshape(layer.shape(block)) for layer, pixels in pairs)
         path.unlink(missing_ok=True)
         raise CorruptBlockError(f"{path} is damaged and was removed; run the same command again to redo that block")
 
@@ -206,13 +222,6 @@ class BlockStore:
     def remove(self) -> None:
         """Remove the folder and all in it."""
         remove_folder(self.folder)
-
-    def _unpack(self, block: Rect, pixels: bytes) -> Iterator[np.ndarray]:
-        start = 0
-        for layer in self.layers:
-            shape = layer.shape(block)
-            yield np.frombuffer(pixels, layer.dtype, math.prod(shape), start).reshape(shape)
-            start += layer.nbytes(block)
 
     def _path(self, block: Rect, suffix: str) -> Path:
         return self.folder / f"{_name(block)}.{suffix}"

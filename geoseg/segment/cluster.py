@@ -1,8 +1,9 @@
-"""The same blocks as tasks on dask.distributed: worker processes of this machine, or a cluster that runs already.
+"""The same work as tasks on dask.distributed: worker processes of this machine, or a cluster that runs already.
 
-A task is one block. It carries all that a worker needs to open the ortho and the model itself, and the worker writes
-its block into the folder of blocks, which all must see under the same path. So nothing large travels, a lost worker
-costs the blocks that it had, and the result is that of one process. Needs the extra ``cluster``.
+A task is one block, and in the end the file of one layer. That of a block carries all that a worker needs to open the
+ortho and the model itself, and the worker writes its block into the folder of blocks, which all must see under the same
+path. So nothing large travels, a lost worker costs what it had in hand, and the result is that of one process. Needs
+the extra ``cluster``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,12 +29,13 @@ from geoseg.ortho import Ortho
 from geoseg.segment.blocks import BlockStore
 from geoseg.segment.layers import Layer
 from geoseg.segment.predict import PredictStats, SegmentConfig, predict
+from geoseg.segment.stitch import stitch
 from geoseg.windows import Rect
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["BlockJob", "ClusterConfig", "connect", "predict_on"]
+__all__ = ["BlockJob", "ClusterConfig", "connect", "predict_on", "stitch_on"]
 
 IN_FLIGHT = 4
 """Blocks per worker that the scheduler knows of; the rest wait here, so that 100,000 blocks are no graph."""
@@ -157,13 +159,46 @@ def predict_on(client: Client, job: BlockJob, progress: Callable[[int], None] = 
             blocks[future] = block
             running.add(future)
 
-    try:
+    with _scheduler_needed():
         submit_more()
         for future in running:
             block = blocks.pop(future)
             total += _ended(future, block, store)
             progress(block.size)
             submit_more()
+    return total
+
+
+def stitch_on(
+    client: Client, store: BlockStore, grid: GeoBox, files: Mapping[str, Path], tags: Mapping[str, str]
+) -> dict[int, int]:
+    """Make the files of all layers on the workers of a cluster; see `geoseg.segment.stitch.stitch`.
+
+    Raises:
+        RunError: As there, if workers die over a file, or the scheduler has gone.
+    """
+    from distributed import KilledWorker
+
+    # No retries: they are for errors, and what a worker had that has gone is done by another one without.
+    try:
+        with _scheduler_needed():
+            return stitch(store, grid, files, tags, client.get_executor(pure=False))
+    except KilledWorker as error:
+        raise RunError(
+            "workers died while they assembled the rasters, perhaps for lack of memory; finished blocks are kept: run "
+            "the same command again, with larger workers or without the cluster"
+        ) from error
+
+
+@contextmanager
+def _scheduler_needed() -> Iterator[None]:
+    """Say it when the scheduler has gone.
+
+    Raises:
+        RunError: If it has.
+    """
+    try:
+        yield
     except _LOST as error:
         if isinstance(error, GeosegError):
             raise
@@ -171,7 +206,6 @@ def predict_on(client: Client, job: BlockJob, progress: Callable[[int], None] = 
             f"the scheduler does not answer any more ({type(error).__name__}); finished blocks are kept: run the same "
             "command again when it is back, or without it"
         ) from error
-    return total
 
 
 _LOST = OSError, TimeoutError, CancelledError, asyncio.CancelledError

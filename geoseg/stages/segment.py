@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ from geoseg.ortho.vrt import write_vrt
 from geoseg.progress import bar
 from geoseg.results import ORTHO_VRT, SUMMARY
 from geoseg.rundir import RunDirectory, Stage
-from geoseg.segment.blocks import BlockStore, CorruptBlockError
-from geoseg.segment.cluster import BlockJob, connect, predict_on
+from geoseg.segment.blocks import BlockStore, MissingBlockError
+from geoseg.segment.cluster import BlockJob, connect, predict_on, stitch_on
 from geoseg.segment.durable import remove_folder
 from geoseg.segment.layers import Layer, network_layers
 from geoseg.segment.predict import PredictStats, predict, tiling_for
@@ -125,23 +126,25 @@ def _predict_and_stitch(
     backend = _named_backend(segmenter, config)
     others = fallback_backends(segmenter.card, backend) if backend else ()
 
-    def predict_all() -> PredictStats:
+    def predict_all(client: Any) -> PredictStats:
         with bar("segment", float(grid.shape[0] * grid.shape[1]), "px", pixel_ha) as progress:
-            if config.cluster.wanted:
+            if client is not None:
                 block_job = BlockJob(
                     source, grid, field, config.model if backend else segmenter, backend or "auto",
                     config.segment, store.folder.resolve(), store.parts, store.block_px, store.layers, others,
                 )  # fmt: skip
-                with connect(config.cluster) as client:
-                    return predict_on(client, block_job, progress.update)
+                return predict_on(client, block_job, progress.update)
             loaders = [functools.partial(load_segmenter, replace(config, backend=other)) for other in others]
             reader = functools.partial(source.reader, grid, field)
             return predict(reader, segmenter, store, config.segment, progress.update, loaders)
 
-    stats = predict_all()
-    (directory / SUMMARY).unlink(missing_ok=True)
-    directory.supersede("segment")
-    counts = _stitch_again(store, grid, outputs, tags, predict_all)
+    with ExitStack() as stack:
+        client = stack.enter_context(connect(config.cluster)) if config.cluster.wanted else None
+        stats = predict_all(client)
+        (directory / SUMMARY).unlink(missing_ok=True)
+        directory.supersede("segment")
+        assemble = stitch if client is None else functools.partial(stitch_on, client)
+        counts = _again_if_missing(lambda: assemble(store, grid, outputs, tags), functools.partial(predict_all, client))
     ledger = store.summary()
     area_px = abs(grid.affine.determinant)
     stage.facts["classes"] = {
@@ -160,16 +163,14 @@ def _predict_and_stitch(
         )
 
 
-def _stitch_again(
-    store: BlockStore, grid: GeoBox, outputs: dict[str, Path], tags: dict[str, str], predict_all: Callable[[], Any]
-) -> dict[int, int]:
-    """Stitch; where a block turns out to be damaged, predict what is missing and stitch anew."""
+def _again_if_missing(assemble: Callable[[], dict[int, int]], predict_all: Callable[[], Any]) -> dict[int, int]:
+    """Assemble; where a block turns out to be damaged, predict what is missing and assemble anew."""
     for _ in range(ATTEMPTS - 1):
         try:
-            return stitch(store, grid, outputs, tags)
-        except CorruptBlockError:
+            return assemble()
+        except MissingBlockError:
             predict_all()
-    return stitch(store, grid, outputs, tags)
+    return assemble()
 
 
 def _layers(source: Ortho, shape: tuple[int, int], card: ModelCard, config: Config) -> tuple[Layer, ...]:
