@@ -109,7 +109,7 @@ def measure(name: str, backend: str, side_px: int, rounds: int = _ROUNDS) -> dic
         times.append(time.perf_counter() - started)
     used = str(getattr(segmenter, "backend", "custom"))
     gpu = "cuda" in used
-    memory = torch.cuda.max_memory_allocated() / 1e6 if gpu else _peak_mb()
+    memory = (torch.cuda.max_memory_allocated() if gpu else (host.peak_mb() or math.nan) * 2**20) / 1e6
     device = torch.cuda.get_device_name() if gpu else f"{host.cpu_name()}, {_threads()} threads"
     return {"backend": used, "device": device, "mpx_s": side**2 / 1e6 / float(np.median(times)), "memory_mb": memory}
 
@@ -203,16 +203,6 @@ def _picture(rows: Sequence[Row]) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120, metadata={"Software": None})
     return content.getvalue()
-
-
-def _peak_mb() -> float:
-    """Highest resident memory of this process so far; NaN where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return math.nan
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _threads() -> int:
