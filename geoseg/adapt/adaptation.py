@@ -25,7 +25,7 @@ from geoseg.adapt.hints import hint_tiles, read_hints
 from geoseg.adapt.pseudo import PseudoConfig, PseudoTiles, network_bands, pseudo_tiles
 from geoseg.adapt.segmenter import ROW_RULE, RowRuleSegmenter
 from geoseg.adapt.tune import TuneConfig, Tuned, network_classes, tune
-from geoseg.errors import ConfigError, InputError
+from geoseg.errors import InputError
 from geoseg.models.card import CARD, GsdRange, ModelCard
 from geoseg.ortho import OrthoConfig
 from geoseg.segment.rows import RowConfig
@@ -53,8 +53,6 @@ class AdaptConfig:
         labels: How the tile set of the field is made.
         hints: How the file of hints is understood.
         tune: How the network is taught.
-        rounds: How often. In a second round the network of the first helps to say what is green, the rows say again
-            what is crop and weed, and the teaching goes on.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -65,16 +63,6 @@ class AdaptConfig:
     labels: PseudoConfig = field(default_factory=PseudoConfig)
     hints: LabelConfig = field(default_factory=LabelConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)
-    rounds: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work.
-
-        Raises:
-            ConfigError: If a number does not fit.
-        """
-        if not 1 <= self.rounds <= 5:
-            raise ConfigError(f"adapt.rounds is {self.rounds}; expected 1 to 5")
 
 
 @dataclass(frozen=True)
@@ -159,48 +147,32 @@ class _Lesson:
         """Make labels, teach, choose, and write everything into a folder."""
         if network_bands(self.where.bands) is None:
             return self._keep_rule(folder, {}, {})
-        from geoseg.models.storage import load_module
+        from geoseg.adapt.netgreen import choose_green
+        from geoseg.models.storage import TorchSegmenter, load_module
 
         card, module = load_module(self.config.model)
         card = self._card(card)
-        taught, rounds, first, tiles = self._rounds(card, module)
+        look, green = choose_green(self.where, self.rule, TorchSegmenter(card, module))
+        tiles = pseudo_tiles(self.where, self.rule, self.config.labels, look)
+        tuned = self._tune(card, module, tiles)
         write_set([*tiles.tiles, *self.hints], folder / "tiles")
         found = {
-            "adapted": self._scores(first, self._seen_by(card, taught)),
-            "model": self._scores(first, self._seen_by(card, module)),
-            "row_rule": scores(confusion_of_rule(first.views)),
+            "adapted": self._scores(tiles, self._seen_by(card, tuned.module)),
+            "model": self._scores(tiles, self._seen_by(card, module)),
+            "row_rule": scores(confusion_of_rule(tiles.views)),
         }
         kept = max(found, key=lambda kind: (_value(found[kind]), kind == "row_rule"))
-        if kept == "adapted" and not any(one["step"] for one in rounds):
+        if kept == "adapted" and not tuned.step:
             kept = "model"
         facts = self.rule.facts() | {
-            "taught_from": self.config.model, "rounds": rounds, "label_noise": rounds[-1]["label_noise"],
+            "taught_from": self.config.model, "green": green, "label_noise": tiles.noise.facts(),
+            "looks": [[step, round(value, 4)] for step, value in tuned.looks], "step": tuned.step,
             "kept": kept, "hints": len(self.hints),
             "estimated": {kind: one.to_dict()["classes"] for kind, one in found.items()},
         }  # fmt: skip
         if kept == "row_rule":
             return self._keep_rule(folder, facts, found)
-        return self._keep_network(folder, card, taught if kept == "adapted" else module, tiles, facts, found)
-
-    def _rounds(
-        self, card: ModelCard, module: nn.Module
-    ) -> tuple[nn.Module, list[dict[str, Any]], PseudoTiles, PseudoTiles]:
-        """The taught network, what is told of each round, and the tiles of the first and of the last round.
-
-        All is judged by what was seen in the first round: a taught network must not judge itself.
-        """
-        from geoseg.adapt.netgreen import choose_green
-        from geoseg.models.storage import TorchSegmenter
-
-        taught, rounds, seen = module, list[dict[str, Any]](), list[PseudoTiles]()
-        for _ in range(self.config.rounds):
-            look, green = choose_green(self.where, self.rule, TorchSegmenter(card, taught))
-            seen.append(pseudo_tiles(self.where, self.rule, self.config.labels, look))
-            tuned = self._tune(card, taught, seen[-1], seen[0])
-            taught = tuned.module
-            looks = [[step, round(value, 4)] for step, value in tuned.looks]
-            rounds.append({"green": green, "label_noise": seen[-1].noise.facts(), "looks": looks, "step": tuned.step})
-        return taught, rounds, seen[0], seen[-1]
+        return self._keep_network(folder, card, tuned.module if kept == "adapted" else module, tiles, facts, found)
 
     def _card(self, card: ModelCard) -> ModelCard:
         """The model's card, for this field's bands and resolution."""
@@ -213,7 +185,7 @@ class _Lesson:
         }  # fmt: skip
         return card.model_copy(update=update)
 
-    def _tune(self, card: ModelCard, module: nn.Module, tiles: PseudoTiles, first: PseudoTiles) -> Tuned:
+    def _tune(self, card: ModelCard, module: nn.Module, tiles: PseudoTiles) -> Tuned:
         from geoseg.train.sets import TileSet
 
         sets, shares = [TileSet(tiles.tiles, "the field")], [1.0]
@@ -221,15 +193,15 @@ class _Lesson:
             sets, shares = [*sets, TileSet(self.hints, "the hints")], [1 - _HINT_SHARE, _HINT_SHARE]
 
         def score(network: nn.Module) -> float:
-            return _value(self._scores(first, self._seen_by(card, network)))
+            return _value(self._scores(tiles, self._seen_by(card, network)))
 
         return tune(card, module, sets, shares, self.config.tune, score)
 
     def _seen_by(self, card: ModelCard, module: nn.Module) -> Callable[[View], np.ndarray]:
         return network_classes(card, module, self.config.tune.device)
 
-    def _scores(self, first: PseudoTiles, classes_of: Callable[[View], np.ndarray]) -> Scores:
-        return scores(confusion_by_balance(first.views, first.rule, classes_of))
+    def _scores(self, tiles: PseudoTiles, classes_of: Callable[[View], np.ndarray]) -> Scores:
+        return scores(confusion_by_balance(tiles.views, tiles.rule, classes_of))
 
     def _keep_network(
         self,

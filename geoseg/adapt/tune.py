@@ -40,7 +40,7 @@ class TuneConfig:
     """How the network is taught.
 
     Attributes:
-        steps: Number of updates at most, in each round.
+        steps: Number of updates at most.
         batch: Crops per update.
         crop_px: Side of a crop.
         rate: Learning rate of the decoder at its highest.
