@@ -171,13 +171,16 @@ def test_the_estimate_grows_with_the_field_only(tmp_path: Path) -> None:
     assert (half.pixels, half.memory_mb) == (full.pixels / 2, full.memory_mb)
 
 
-def test_the_estimate_of_the_real_field_is_what_a_run_took(fields: Path) -> None:
+@pytest.mark.parametrize(
+    ("backend", "peak_mb"), [("openvino-int8", 1554), ("openvino-bf16", 2018), ("openvino-f32", 2931)]
+)
+def test_the_estimate_of_the_real_field_is_what_a_run_took(fields: Path, backend: str, peak_mb: int) -> None:
     ortho = Ortho.open(fields / "potato" / "ortho.tif")
     tiling = Tiling(write_px=1920, margin_px=64, stride_px=16)
     grid = ortho.working_grid(GsdRange(train_m=0.0027, min_m=0.002, max_m=0.005))
-    found = estimate(ortho, tiling, ortho.boundary(None, grid), grid, 1.0, "openvino-bf16")
+    found = estimate(ortho, tiling, ortho.boundary(None, grid), grid, 1.0, backend)
     assert found.forwarded_pixels == 70_778_880
-    assert found.memory_mb == pytest.approx(2135, rel=0.25)
+    assert found.memory_mb == pytest.approx(peak_mb, rel=0.1)
     assert found.disk_mb == pytest.approx(52, rel=0.25)
 
 
