@@ -252,7 +252,7 @@ def count(run_directory: Path, as_json: bool, **options: Any) -> None:
 def tile(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Cut labelled imagery into a tile set for training, as CONFIG_FILE says."""
     from geoseg.config import load_as
-    from geoseg.train.tiles import TileConfig, make_tiles
+    from geoseg.train.tilecutting import TileConfig, make_tiles
 
     count = make_tiles(load_as(TileConfig, config_file, overrides), out)
     click.echo(f"{count} tiles in {out}")

@@ -24,7 +24,7 @@ __all__ = ["KINDS", "check_config", "config_kind", "kind_of_file", "schema_for",
 KINDS = {
     "run": "geoseg.config:Config",
     "adapt": "geoseg.adapt.adaptation:AdaptConfig",
-    "tile": "geoseg.train.tiles:TileConfig",
+    "tile": "geoseg.train.tilecutting:TileConfig",
     "train": "geoseg.train.settings:TrainConfig",
     "evaluate": "geoseg.train.evaluate_settings:EvaluateConfig",
     "labels": "geoseg.train.labelfiles:LabelConfig",

@@ -12,7 +12,7 @@ from geoseg import job
 from geoseg.config import load_as, load_config
 from geoseg.models.zoo import ARCHITECTURES
 from geoseg.train.fit import SetShare, TrainConfig, fit
-from geoseg.train.tiles import TileConfig, make_tiles
+from geoseg.train.tilecutting import TileConfig, make_tiles
 from test_job import ColourSegmenter, field  # noqa: F401 - a fixture
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

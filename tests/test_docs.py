@@ -31,7 +31,7 @@ from geoseg.configtext import KINDS, config_kind
 from geoseg.demo import demo_field
 from geoseg.train.fit import TrainConfig
 from geoseg.train.synthetic import render, write
-from geoseg.train.tiles import TileConfig
+from geoseg.train.tilecutting import TileConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -24,7 +24,8 @@ from geoseg.legend import CROP, NODATA, SOIL, WEED
 from geoseg.train.cocofile import decode_rle
 from geoseg.train.labelfiles import LabelConfig
 from geoseg.train.labels import VectorLabels, image_grid, open_labels, write_labels
-from geoseg.train.tiles import TileConfig, TileSource, make_tiles, read_index, read_tile
+from geoseg.train.tilecutting import TileConfig, TileSource, make_tiles
+from geoseg.train.tiles import read_index, read_tile
 from geoseg.windows import Rect, windows
 from rasters import FINE, UTM, noise, write
 

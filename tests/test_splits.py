@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.config import load_as
-from geoseg.train.tiles import TileConfig, TileSource, make_tiles, read_index, read_tile
+from geoseg.train.tilecutting import TileConfig, TileSource, make_tiles
+from geoseg.train.tiles import read_index, read_tile
 from geoseg.windows import Rect
 
 ROOT = Path(__file__).resolve().parents[1]

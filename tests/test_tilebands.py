@@ -16,7 +16,8 @@ from geoseg.errors import LabelError
 from geoseg.ortho import Ortho, OrthoConfig
 from geoseg.train.levelled import moments_of
 from geoseg.train.tilebands import chosen_bands, in_memory, on_disk, picture, unit_tensor
-from geoseg.train.tiles import TileConfig, TileSource, make_tiles, read_index, read_tile
+from geoseg.train.tilecutting import TileConfig, TileSource, make_tiles
+from geoseg.train.tiles import read_index, read_tile
 from geoseg.windows import Rect
 
 PLACE = Affine(0.004, 0, 500000, 0, -0.004, 5400000)

@@ -18,17 +18,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
 from geoseg.errors import LabelError
-from geoseg.train.tiles import (
-    Tile,
-    TileConfig,
-    TileSource,
-    _parts,
-    excess_green,
-    make_tiles,
-    read_index,
-    read_tile,
-    write_set,
-)
+from geoseg.train.tilebands import excess_green
+from geoseg.train.tilecutting import TileConfig, TileSource, _parts, make_tiles
+from geoseg.train.tiles import Tile, read_index, read_tile, write_set
 
 SHIPPED = Path(__file__).parents[1] / "tiles"
 GSD_M = 0.004

@@ -1,7 +1,7 @@
 """Render the tile set in this folder: ``python tiles/make_tiles.py [OUT]``. The same code gives the same pixels.
 
 For each of three crops a strip of 192 x 576 pixels trains and another field of 192 x 192 pixels validates. They go
-through `geoseg.train.tiles.make_tiles`, as real orthos do: this is exactly what ``geoseg tile`` writes.
+through `geoseg.train.tilecutting.make_tiles`, as real orthos do: this is exactly what ``geoseg tile`` writes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import rasterio
 
 from geoseg.train.synthetic import FieldSpec, render, write
-from geoseg.train.tiles import TileConfig, TileSource, make_tiles
+from geoseg.train.tilecutting import TileConfig, TileSource, make_tiles
 
 HERE = Path(__file__).parent
 SIDE_PX = 192

@@ -18,7 +18,7 @@ from geoseg.progress import bar
 from geoseg.train.labels import Labels
 from geoseg.train.labelseams import class_edges
 from geoseg.train.labelshift import Covariance, covariance
-from geoseg.train.tiles import excess_green
+from geoseg.train.tilebands import excess_green
 from geoseg.windows import Rect, blocks
 
 __all__ = ["Scan", "green_threshold", "otsu", "raster_sink", "scan", "seam_edges"]

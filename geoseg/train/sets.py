@@ -25,8 +25,9 @@ from geoseg.train.labelraster import open_file
 from geoseg.train.labels import image_grid, open_labels
 from geoseg.train.levelled import moments_of
 from geoseg.train.settings import SetShare
+from geoseg.train.tilebands import excess_green
 from geoseg.train.tileinstances import InstanceSource
-from geoseg.train.tiles import TRAIN, VALIDATION, Moments, Tile, excess_green, read_index, read_tile
+from geoseg.train.tiles import TRAIN, VALIDATION, Moments, Tile, read_index, read_tile
 from geoseg.windows import Rect, windows
 
 __all__ = ["CropSource", "OrthoSet", "TileSet", "open_set"]

@@ -17,7 +17,7 @@ from geoseg.ortho.bands import FULL_SCALE, check_exposure, full_scale
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_scale", "chosen_bands", "in_memory", "on_disk", "picture", "unit_tensor"]
+__all__ = ["check_scale", "chosen_bands", "excess_green", "in_memory", "on_disk", "picture", "unit_tensor"]
 
 _SAMPLE_PX = 512
 _FULL = 65535
@@ -102,6 +102,17 @@ def unit_tensor(image: np.ndarray) -> Tensor:
     import torch  # tile sets are cut without it
 
     return torch.from_numpy(image).float() / full_scale(image.dtype)
+
+
+def excess_green(image: np.ndarray) -> np.ndarray:
+    """(H, W) float32 excess green index (2 G - R - B) / (R + G + B) of a (3, H, W) image, 0 where it is black.
+
+    Reference: Woebbecke et al. 1995, https://doi.org/10.13031/2013.27838
+    """
+    red, green, blue = image.astype(np.float32)
+    total = red + green + blue
+    index: np.ndarray = np.divide(2 * green - red - blue, total, out=np.zeros_like(total), where=total > 0)
+    return index
 
 
 def picture(image: np.ndarray) -> np.ndarray:
