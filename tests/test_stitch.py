@@ -221,8 +221,8 @@ def test_a_task_whose_files_were_discarded_ends_and_leaves_nothing(run, tmp_path
     where = {"load": BlockStore, "_to_cog": cog}[moment]
     original = getattr(where, moment)
 
-    def swept(*arguments):
-        found = original(*arguments)
+    def swept(*arguments, **more):
+        found = original(*arguments, **more)
         for path in tmp_path.glob(".*draftmark*"):
             path.unlink()  # the COG driver goes on with what it has open
         return found

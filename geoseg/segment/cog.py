@@ -8,6 +8,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import rasterio
 import rasterio.shutil
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError  # some of what GDAL says reaches us as it is
-from rasterio.enums import Compression
+from rasterio.enums import Compression, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
@@ -26,6 +27,7 @@ from geoseg.legend import LEGEND, NODATA, Legend
 from geoseg.ortho.facts import check_complete
 from geoseg.ortho.ground import scaled
 from geoseg.segment.durable import full_disk, replace_file
+from geoseg.segment.halved import most_frequent, upper_left
 from geoseg.segment.layers import CLASSES, CONFIDENCE, OFFSETS, Layer
 from geoseg.segment.preview import PREVIEW
 from geoseg.windows import Rect
@@ -94,7 +96,13 @@ class Sink:
         self._tags = {**tags, **_TAGS.get(layer.name, {})}
         self._draft = path.with_name(f".{path.stem}.draft{self._own}.tif")
         self.cog = path.with_name(f".{path.stem}.cog{self._own}.tif")
+        self._ovr = self._draft.with_name(f"{self._draft.name}.ovr")  # where GDAL looks for overviews
         self._file = rasterio.open(self._draft, "w", **_draft_profile(grid, layer, block_px))
+        self._small = self._file.width * self._file.height * layer.bands <= SMALL
+        self._half = None
+        if block_px % (2 * layer.scale) == 0 and _levels(self._file.shape) and self._halves_faster():
+            half = replace(layer, scale=2 * layer.scale)
+            self._half = rasterio.open(self._ovr, "w", **_draft_profile(grid, half, block_px))
 
     @property
     def wanted(self) -> bool:
@@ -103,9 +111,10 @@ class Sink:
 
     def write(self, rect: Rect, pixels: np.ndarray) -> None:
         """Put the layer's part of a rectangle of the working grid in its place."""
-        part = self._layer.rect(rect)
-        window = RasterioWindow(part.col0, part.row0, part.shape[1], part.shape[0])
-        self._file.write(pixels.reshape(self._layer.bands, *part.shape), window=window)
+        _put(self._file, self._layer, rect, pixels)
+        if self._half is not None:
+            half = most_frequent(pixels, NODATA) if self._layer == CLASSES else upper_left(pixels)
+            _put(self._half, replace(self._layer, scale=2 * self._layer.scale), rect, half)
 
     def finish(self) -> None:
         """Make the COG of what has been written; from any one thread.
@@ -113,17 +122,19 @@ class Sink:
         Raises:
             RunError: If it was not written whole, or somebody else has discarded it.
         """
-        small = self._file.width * self._file.height * self._layer.bands <= SMALL
-        temporary = {"COG_TMP_COMPRESSION": "NONE"} if small else {}
+        temporary = {"COG_TMP_COMPRESSION": "NONE"} if self._small else {}
         with rasterio.Env(**_GDAL_OPTIONS, **temporary):
             self._file.update_tags(**self._tags)
             if self._legend is not None:
                 self._file.write_colormap(1, self._legend.colormap)
             for number, text in enumerate(_DESCRIPTIONS.get(self._layer.name, ()), start=1):
                 self._file.set_band_description(number, text)
-            self._file.close()
-            _to_cog(self._draft, self.cog, self._layer)
+            self._close()
+            if self._half is not None:
+                _add_overviews(self._ovr, _levels(self._file.shape)[:-1], _RESAMPLING.get(self._layer.name, "NEAREST"))
+            _to_cog(self._draft, self.cog, self._layer, use_overviews=self._half is not None)
             _check_whole(self.cog)
+        self._ovr.unlink(missing_ok=True)
         try:
             self._draft.unlink()  # the one who removes it decides what becomes of the COG
         except FileNotFoundError:
@@ -135,8 +146,23 @@ class Sink:
 
     def discard(self) -> None:
         """Remove what is not finished."""
-        self._file.close()
+        self._close()
         discard(self._path, self._own)
+
+    def _halves_faster(self) -> bool:
+        """Whether GDAL takes longer for the first overview than we do; what comes out is the same."""
+        return self._layer == CLASSES or (self._layer.name not in _RESAMPLING and not self._small)
+
+    def _close(self) -> None:
+        self._file.close()
+        if self._half is not None:
+            self._half.close()
+
+
+def _put(file: Any, layer: Layer, rect: Rect, pixels: np.ndarray) -> None:
+    part = layer.rect(rect)
+    window = RasterioWindow(part.col0, part.row0, part.shape[1], part.shape[0])
+    file.write(pixels.reshape(layer.bands, *part.shape), window=window)
 
 
 @functools.cache
@@ -185,7 +211,26 @@ def _draft_profile(grid: GeoBox, layer: Layer, block_px: int) -> dict[str, Any]:
     }
 
 
-def _to_cog(draft: Path, cog: Path, layer: Layer) -> None:
+def _levels(shape: tuple[int, int]) -> list[int]:
+    """Factors of the overviews of a raster, until one fits into a tile; those that GDAL chooses.
+
+    Example:
+        >>> _levels((1025, 700)), _levels((512, 512))
+        ([2], [])
+    """
+    levels = []
+    while max(shape) // 2 ** len(levels) > TILE_PX:
+        levels.append(2 ** (len(levels) + 1))
+    return levels
+
+
+def _add_overviews(path: Path, levels: list[int], resampling: str) -> None:
+    if levels:
+        with rasterio.Env(GDAL_NUM_THREADS=2), rasterio.open(path, "r+") as file:
+            file.build_overviews(levels, Resampling[resampling.lower()])
+
+
+def _to_cog(draft: Path, cog: Path, layer: Layer, *, use_overviews: bool) -> None:
     rasterio.shutil.copy(
         draft,
         cog,
@@ -195,7 +240,7 @@ def _to_cog(draft: Path, cog: Path, layer: Layer) -> None:
         level=3,  # against 6: a third of the time, 5 % more bytes
         predictor="YES" if layer.name == PREVIEW else "NO",
         bigtiff="IF_SAFER",
-        overviews="IGNORE_EXISTING",
+        overviews="FORCE_USE_EXISTING" if use_overviews else "IGNORE_EXISTING",
         overview_resampling=_RESAMPLING.get(layer.name, "NEAREST"),
         sparse_ok=True,
         num_threads=2,
