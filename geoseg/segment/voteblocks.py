@@ -67,14 +67,13 @@ class VoteLabels:
             return Runs.none()
         half = Rect(rect.row0 // 2, rect.col0 // 2, -(-rect.row1 // 2), -(-rect.col1 // 2))
         frame = self._frame(half)
-        grouped = group_votes(*self._around(frame), self._voting)
-        core = half.relative_to(frame).slices
+        grouped = group_votes(*self._around(frame), self._voting, half.relative_to(frame))
         height, width = rect.shape
-        label = np.repeat(np.repeat(grouped.label[core], 2, axis=0)[:height], 2, axis=1)[:, :width] * vegetation
+        label = np.repeat(np.repeat(grouped.label, 2, axis=0)[:height], 2, axis=1)[:, :width] * vegetation
         unclaimed = int(np.count_nonzero(vegetation) - np.count_nonzero(label))
         place = (grouped.centres.row + frame.row0 + self._border) * self._width
         place = np.append(-1, place + grouped.centres.col + frame.col0 + self._border)
-        long = place[np.unique(grouped.label[core][grouped.long[core]])]
+        long = place[np.unique(grouped.label[grouped.long])]
         with self._lock:
             self._stats.unclaimed_px += unclaimed
             self.long = np.union1d(self.long, long)

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from geoseg.windows import Rect
+
 __all__ = ["Centres", "Grouped", "Voting", "group_votes"]
 
 Ints = NDArray[np.int64]
@@ -77,11 +79,11 @@ class Centres(NamedTuple):
 
 
 class Grouped(NamedTuple):
-    """What `group_votes` gives.
+    """What `group_votes` gives, of the part that was asked for.
 
     Attributes:
         label: (H, W) int32, number of the centre from 1; 0 where there is none.
-        centres: The centres; positions count from the array's corner.
+        centres: The centres; positions count from the corner of the array that was given.
         long: (H, W) bool, pixels whose offset is longer than `Voting.longest_px` or saturated.
     """
 
@@ -90,35 +92,52 @@ class Grouped(NamedTuple):
     long: NDArray[np.bool_]
 
 
-def group_votes(weight: NDArray[np.uint8], offsets: NDArray[np.int8], voting: Voting) -> Grouped:
+def group_votes(
+    weight: NDArray[np.uint8], offsets: NDArray[np.int8], voting: Voting, core: Rect | None = None
+) -> Grouped:
     """Group pixels by the centres for which they vote.
 
     Args:
         weight: (H, W) how many vegetation pixels each pixel stands for, 0 where there is none.
         offsets: (2, H, W) down and right to the centre of the plant, in pixels; +-127 are saturated.
         voting: How.
+        core: The part whose pixels are grouped; what is given around it has a say only. None groups all.
     """
     height, width = weight.shape
-    row, col = (part.astype(np.int64) for part in np.nonzero(weight))
-    long = np.zeros(weight.shape, np.bool_)
-    label = np.zeros(weight.shape, np.int32)
+    core = Rect(0, 0, height, width) if core is None else core
+    long = np.zeros(core.shape, np.bool_)
+    label = np.zeros(core.shape, np.int32)
+    row, col = np.divmod(np.flatnonzero(weight), width)
     if not row.size:
         return Grouped(label, Centres(row, col), long)
     down, right, length, clipped = _clip(offsets[:, row, col].astype(np.int64), voting.longest_px)
-    long[row, col] = clipped
-    to_row, to_col = row + down, col + right
-    inside = (to_row >= 0) & (to_row < height) & (to_col >= 0) & (to_col < width)
-    row, col, cell = row[inside], col[inside], (to_row * width + to_col)[inside]
-    strength = weight[row, col].astype(np.float64)
-    votes = np.bincount(cell, strength, height * width).astype(np.float32).reshape(weight.shape)
-    scaled: Floats = np.bincount(cell, strength * length[inside], height * width).astype(np.float64)
-    centres = _peaks(_smooth(votes, voting), scaled.reshape(weight.shape), voting)
-    if not centres.row.size:
-        return Grouped(label, centres, long)
-    cells, back = np.unique(cell, return_inverse=True)
-    nearest = _nearest(np.stack([cells // width, cells % width], axis=1), centres, voting.reach_px)
-    label[row, col] = nearest[back] + 1
+    # Centres farther away are nobody's here, and say nothing of those that are.
+    about = core.grow(voting.longest_px + voting.reach_px + voting.apart_px + 1 + voting.smooth_px).clip(weight.shape)
+    to_row, to_col = row + down - about.row0, col + right - about.col0
+    inside = (to_row >= 0) & (to_row < about.shape[0]) & (to_col >= 0) & (to_col < about.shape[1])
+    to_row, to_col, strength = to_row[inside], to_col[inside], weight[row[inside], col[inside]].astype(np.float64)
+    density = _smooth(_counted(to_row, to_col, strength, about.shape).astype(np.float32), voting)
+    edge = voting.smooth_px
+    padded = about.shape[0] + 2 * edge, about.shape[1] + 2 * edge
+    scaled = _counted(to_row + edge, to_col + edge, strength * length[inside], padded)
+    found = _peaks(density, scaled, voting)
+    centres = Centres(found.row + about.row0, found.col + about.col0)
+    ours = (row >= core.row0) & (row < core.row1) & (col >= core.col0) & (col < core.col1)
+    long[row[ours] - core.row0, col[ours] - core.col0] = clipped[ours]
+    if centres.row.size:
+        voting_here = ours[inside]
+        cell = to_row[voting_here] * about.shape[1] + to_col[voting_here]
+        cells, back = np.unique(cell, return_inverse=True)
+        nearest = _nearest(np.stack(np.divmod(cells, about.shape[1]), axis=1), found, voting.reach_px)
+        ours &= inside
+        label[row[ours] - core.row0, col[ours] - core.col0] = nearest[back] + 1
     return Grouped(label, centres, long)
+
+
+def _counted(row: Ints, col: Ints, weight: Floats, shape: tuple[int, int]) -> Floats:
+    """(H, W) sum of the weights that fall on each place."""
+    found = np.bincount(row * shape[1] + col, weight, shape[0] * shape[1])
+    return np.asarray(found, np.float64).reshape(shape)
 
 
 def _clip(offsets: Ints, longest_px: int) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
@@ -142,10 +161,10 @@ def _smooth(values: NDArray[np.float32], voting: Voting) -> NDArray[np.float32]:
     return np.asarray(ndimage.correlate1d(once, _kernel(voting), axis=1, mode="constant"), np.float32)
 
 
-def _smooth_at(values: Floats, row: Ints, col: Ints, voting: Voting) -> Floats:
-    """The same at a few places only, without rounding."""
+def _smooth_at(padded: Floats, row: Ints, col: Ints, voting: Voting) -> Floats:
+    """The same at a few places only, without rounding; what is smoothed has a border as wide as the kernel reaches."""
     kernel = _kernel(voting)
-    around = sliding_window_view(np.pad(values, voting.smooth_px), (kernel.size, kernel.size))
+    around = sliding_window_view(padded, (kernel.size, kernel.size))
     found = np.empty(row.size)
     for first in range(0, row.size, _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
@@ -158,7 +177,7 @@ def _peaks(density: NDArray[np.float32], scaled: Floats, voting: Voting) -> Cent
 
     Args:
         density: (H, W) smoothed votes.
-        scaled: (H, W) votes times the length of their offsets, not smoothed.
+        scaled: Votes times the length of their offsets, not smoothed, with a border of `Voting.smooth_px`.
         voting: How.
     """
     highest = ndimage.maximum_filter(density, size=3, mode="constant")
