@@ -3,9 +3,10 @@
     python benchmarks/scaling.py ORTHO [--crop 3840 3840] [--workers 1 2] [--gigapixels 4.4]
 
 The seconds that one block needs are measured one by one: reading and decoding, network, compressing and writing, the
-scheduler's share of a task, and the assembly of the class and confidence rasters, which one process does at the end. A
+scheduler's share of a task, and its share of the assembly of every raster, one task each, from 16 such blocks. A
 simulation lets 1 to 64 workers share one scheduler and one storage of `--storage-mb-s`, event by event, and says what
-limits them. Simulated figures are no measurements: they say where it saturates if the parts cost what they cost here.
+limits them; the assembly begins after the last block, and a draft counts in the storage like the file made of it.
+Simulated figures are no measurements: they say where it saturates if the parts cost what they cost here.
 Last the segment stage is timed in one process and with `--workers N`.
 
 With `--overhead` instead of all that many small blocks go through a network that costs nothing, in this process and on
@@ -29,6 +30,7 @@ from pathlib import Path
 import numpy as np
 from crop import cropped
 from memory import CheapSegmenter
+from odc.geo.geobox import GeoBox
 
 from geoseg import job
 from geoseg.config import load_config
@@ -38,7 +40,8 @@ from geoseg.segment.blocks import BlockStore
 from geoseg.segment.cluster import BlockJob, ClusterConfig, connect, predict_on
 from geoseg.segment.layers import network_layers
 from geoseg.segment.predict import SegmentConfig, predict, tiling_for
-from geoseg.segment.stitch import stitch
+from geoseg.segment.preview import preview_layer
+from geoseg.segment.stitch import Assembly, assemble_layer, stitch
 from geoseg.windows import rect_windows
 
 
@@ -51,9 +54,10 @@ class Costs:
         forward_s: The network, on the worker.
         write_s: Compressing its result, on the worker.
         task_s: The scheduler's and the client's time.
-        stitch_s: The assembly's time.
+        layers_s: The assembly's time by layer, in a task that has a worker for itself.
         read_mb: What comes from the storage.
         write_mb: What goes there.
+        stitch_mb: What the assembly reads and writes.
         block_mpx: Million pixels.
     """
 
@@ -61,9 +65,10 @@ class Costs:
     forward_s: float
     write_s: float
     task_s: float
-    stitch_s: float
+    layers_s: dict[str, float]
     read_mb: float
     write_mb: float
+    stitch_mb: float
     block_mpx: float
 
 
@@ -103,7 +108,15 @@ def simulate(workers: int, blocks: int, costs: Costs, storage_mb_s: float) -> En
     return ends
 
 
-def measure(ortho: Path, folder: Path, backend: str) -> Costs:
+def simulate_assembly(workers: int, blocks: int, costs: Costs, storage_mb_s: float) -> float:
+    """Seconds of the assembly: each layer to the next worker that is free, the longest first, one storage for all."""
+    free = [0.0] * workers
+    for seconds in sorted(costs.layers_s.values(), reverse=True):
+        heapq.heapreplace(free, free[0] + seconds * blocks)
+    return max(*free, costs.stitch_mb * blocks / storage_mb_s)
+
+
+def measure(ortho: Path, folder: Path, backend: str, gigapixels: float) -> Costs:
     """Time the parts of one block."""
     config = SegmentConfig()
     segmenter = load("default", backend)
@@ -111,31 +124,46 @@ def measure(ortho: Path, folder: Path, backend: str) -> Costs:
     grid = source.working_grid(segmenter.card.gsd)
     tiling = tiling_for(segmenter.card, config)
     shape = int(grid.shape[0]), int(grid.shape[1])
-    store = BlockStore(folder / "blocks", shape, tiling.write_px * config.block_windows, {})
+    side = round((gigapixels * 1e9) ** 0.5)
+    layers = *network_layers(segmenter.card), preview_layer((side, side), tiling.write_px, source.image_dtype.name)
+    store = BlockStore(folder / "blocks", shape, tiling.write_px * config.block_windows, {}, layers)
     block = next(iter(store))
+    if block.shape != (store.block_px, store.block_px):
+        raise SystemExit(f"{ortho} has less than a block, {store.block_px} pixels of {segmenter.card.gsd.train_m} m")
     windows = list(rect_windows(block, tiling.write_px, tiling.margin_px, tiling.stride_px))
     with source.reader(grid) as reader:
         read_s, images = timed(lambda: [reader.read(one.read, segmenter.card.mean)[0][None] for one in windows])
     forward = segmenter.classify
     for image in images[:1]:
         forward(image)
-    forward_s, found = timed(lambda: [forward(image) for image in images])
-    classes, confidence = (np.zeros(block.shape, np.uint8) for _ in range(2))
-    for window, (codes, percent, *_) in zip(windows, found, strict=True):
-        into, crop = window.write.relative_to(block).slices, window.crop.slices
-        classes[into], confidence[into] = codes[(0, *crop)], percent[(0, *crop)]
-    write_s, _ = timed(lambda: store.save(block, classes, confidence))
+    forward_s, _ = timed(lambda: [forward(image) for image in images])
+    predict(lambda: source.reader(grid), segmenter, store.only(block), config)
+    pixels = store.load(block)
+    write_s, _ = timed(lambda: store.save(block, *pixels))
     written = sum(path.stat().st_size for path in store.folder.glob("r*"))
-    for other in store:
-        if other != block:
-            store.save(
-                other, classes[: other.shape[0], : other.shape[1]], confidence[: other.shape[0], : other.shape[1]]
-            )
+    read_mb = ortho.stat().st_size / 2**20 * block.size / (shape[0] * shape[1])
+    layers_s, stitch_mb = measure_assembly(folder, store, pixels, grid)
+    return Costs(
+        read_s, forward_s, write_s, task_cost(), layers_s, read_mb, written / 2**20, stitch_mb, block.size / 1e6
+    )  # fmt: skip
+
+
+def measure_assembly(
+    folder: Path, one: BlockStore, pixels: tuple[np.ndarray, ...], grid: GeoBox, count: int = 4
+) -> tuple[dict[str, float], float]:
+    """Seconds by layer and megabytes in all that the assembly of `count` x `count` equal blocks takes, for one."""
+    side = one.block_px * count
+    store = BlockStore(folder / "many", (side, side), one.block_px, {}, one.layers)
+    for block in store:
+        store.save(block, *pixels)
     files = {layer.name: folder / f"{layer.name}.tif" for layer in store.layers}
-    stitch_s, _ = timed(lambda: stitch(store, grid, files, {}))
-    share = block.size / (shape[0] * shape[1])
-    read_mb = ortho.stat().st_size / 2**20 * share
-    return Costs(read_s, forward_s, write_s, task_cost(), stitch_s * share, read_mb, written / 2**20, block.size / 1e6)
+    assembly = Assembly(store, GeoBox((side, side), grid.affine, grid.crs), files, {}, "scaling")
+    seconds, megabytes = {}, sum(path.stat().st_size for path in store.folder.glob("r*")) / 2**20
+    for layer in store.layers:
+        seconds[layer.name], (cog, _) = timed(partial(assemble_layer, assembly, layer))
+        seconds[layer.name] /= count**2
+        megabytes += 3 * cog.stat().st_size / 2**20  # the draft, written and read, and the file
+    return seconds, megabytes / count**2
 
 
 def task_cost(count: int = 2000) -> float:
@@ -235,8 +263,10 @@ def main() -> None:
         if arguments.overhead:
             overhead(ortho, folder, arguments.workers, arguments.rounds)
             return
-        costs = measure(ortho, folder, arguments.backend)
-        print(json.dumps({key: round(value, 4) for key, value in vars(costs).items()}), flush=True)
+        costs = measure(ortho, folder, arguments.backend, arguments.gigapixels)
+        print(
+            json.dumps(json.loads(json.dumps(vars(costs)), parse_float=lambda text: round(float(text), 4))), flush=True
+        )
         for factor in arguments.faster:
             predictions(replace(costs, forward_s=costs.forward_s / factor), factor, arguments)
         if arguments.workers:
@@ -246,14 +276,16 @@ def main() -> None:
 def predictions(costs: Costs, factor: float, arguments: argparse.Namespace) -> None:
     """Print the simulated runs."""
     blocks = round(arguments.gigapixels * 1e3 / costs.block_mpx)
-    assembly = blocks * costs.stitch_s
     alone = simulate(1, blocks, costs, arguments.storage_mb_s).seconds
     print(f"\nsimulated: {blocks} blocks, network x{factor:g}, storage {arguments.storage_mb_s:g} MB/s")
+    if factor == 1:
+        print("assembly, s a layer:", {name: round(blocks * seconds, 1) for name, seconds in costs.layers_s.items()})
     print("| workers | blocks, s | speed-up | scheduler busy | storage busy | assembly, s | assembly's share |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for workers in (1, 2, 4, 8, 16, 32, 64):
         ends = simulate(workers, blocks, costs, arguments.storage_mb_s)
         shares = ends.scheduler_s / ends.seconds, ends.storage_s / ends.seconds
+        assembly = simulate_assembly(workers, blocks, costs, arguments.storage_mb_s)
         whole = assembly / (assembly + ends.seconds)
         print(
             f"| {workers} | {ends.seconds:.0f} | {alone / ends.seconds:.1f} | {shares[0]:.1%} | {shares[1]:.1%} "

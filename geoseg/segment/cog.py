@@ -218,7 +218,7 @@ def _levels(shape: tuple[int, int]) -> list[int]:
         >>> _levels((1025, 700)), _levels((512, 512))
         ([2], [])
     """
-    levels = []
+    levels: list[int] = []
     while max(shape) // 2 ** len(levels) > TILE_PX:
         levels.append(2 ** (len(levels) + 1))
     return levels
