@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from shapely import MultiPolygon, Polygon
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
 from geoseg.report.cover import FAINTEST, class_cover, coarser, cover_image
 from geoseg.report.figure import OUTLINE, Key, Panel, compose, draw_polygons, panel_size, rate_colors, save_png
+from geoseg.segment.durable import drafted
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -72,11 +72,9 @@ def quicklook(
     box = grid.boundingbox
     extent = (box.left, box.bottom, box.right, box.top)
     figure = compose(panels, keys, extent, (title, _headline(totals, boundary)))
-    draft = out_png.with_name(f".{out_png.name}.tmp{os.getpid()}")
-    with warnings.catch_warnings():
+    with drafted(out_png) as draft, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks
         save_png(figure, draft, {"Title": title})
-    os.replace(draft, out_png)
     return out_png
 
 
@@ -91,6 +89,7 @@ def preview_image(preview: Path, grid: GeoBox) -> np.ndarray:
             width=int(grid.shape[1]),
             height=int(grid.shape[0]),
             resampling=Resampling.average,
+            NUM_THREADS="2",
         ) as warped,
     ):
         bands = warped.read()
