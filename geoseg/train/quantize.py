@@ -21,6 +21,7 @@ from geoseg.errors import ConfigError, LabelError, ModelError
 from geoseg.models.card import CARD, ModelCard, model_folder
 from geoseg.models.storage import INT8, MIN_PARITY, load_module
 from geoseg.models.zoo import ARCHITECTURES
+from geoseg.ortho.bands import full_scale
 from geoseg.train.levelled import model_image
 from geoseg.train.tiles import VALIDATION, Tile, read_index, read_tile
 from geoseg.train.validation import measure_parity
@@ -113,7 +114,7 @@ def _images(card: ModelCard, tiles: Sequence[Tile], config: QuantizeConfig) -> I
                 int(random.integers(0, whole - side + 1)) for whole, side in zip(image.shape[1:], sides, strict=True)
             )
             part = image[None, :, row : row + sides[0], col : col + sides[1]]
-            yield part.astype(np.float32) / 255 if part.dtype == np.uint8 else part
+            yield part.astype(np.float32) / full_scale(part.dtype)
 
 
 def _in_8_bits(graph: openvino.Model, images: Sequence[np.ndarray]) -> openvino.Model:
