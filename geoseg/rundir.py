@@ -30,7 +30,7 @@ __all__ = ["RunDirectory", "Stage", "write_json"]
 RECORD = "run.json"
 STAGES = ("segment", "vectorize", "panoptic", "rows", "geoparquet", "prescribe", "picture", "qgis", "report")
 """In the order in which one builds on the other."""
-_DRAFTS = (".*.tmp*", ".*.draft*.tif*", ".*.cog*.tif*", ".*.part.gpkg*", ".*.part*.parquet", ".*.csv.part")
+_DRAFTS = (".*.tmp*", ".*.draft*.tif*", ".*.cog*.tif*", ".*.part.gpkg*")
 """Names of files at work; what a killed run left of them is removed by the next."""
 
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|/vsi[a-z0-9_]+/")

@@ -187,3 +187,23 @@ def test_a_file_that_another_program_holds_open_is_named(tmp_path: Path, monkeyp
     (tmp_path / "blocks").mkdir()
     with pytest.raises(RunError, match=r"blocks cannot be replaced"):
         durable.remove_folder(tmp_path / "blocks")
+
+
+def test_a_draft_takes_its_place_when_it_is_whole_and_leaves_nothing_otherwise(tmp_path: Path) -> None:
+    file, folder = tmp_path / "map.png", tmp_path / "files"
+    for content in ("first", "second"):
+        with durable.drafted(file) as draft:
+            draft.write_text(content)
+            assert draft.suffix == ".png"
+        with durable.drafted_folder(folder) as made:
+            made.mkdir()
+            (made / content).touch()
+    with pytest.raises(KeyError), durable.drafted(file) as draft:
+        draft.write_text("third")
+        raise KeyError
+    with pytest.raises(KeyError), durable.drafted_folder(folder) as made:
+        made.mkdir()
+        raise KeyError
+    assert file.read_text() == "second"
+    assert [path.name for path in folder.iterdir()] == ["second"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "map.png"]

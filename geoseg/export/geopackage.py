@@ -7,7 +7,6 @@ same bytes. Features are stored in the order of their ids within each batch that
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import warnings
@@ -25,6 +24,7 @@ from geoseg.errors import InputError
 from geoseg.export.columns import LAYERS, Layer
 from geoseg.qgis.fieldstyles import LAYER_STYLES, rate_style
 from geoseg.qgis.styles import Style
+from geoseg.segment.durable import replace_file
 from geoseg.vectors.package import GEOMETRY
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class FieldPackage:
                 for name in self._layers:
                     self._flush(name)
                 add_styles(self._draft, {name: self._styles[name] for name in self._layers if name in self._styles})
-                _put_in_place(self._draft, self.path)
+                replace_file(self._draft, self.path)
         finally:
             _remove(self._draft)
 
@@ -180,7 +180,7 @@ def replace_layer(path: Path | str, name: str, frame: gpd.GeoDataFrame, style: S
             pyogrio.write_dataframe(frame, draft, layer=name, driver="GPKG", layer_options={"GEOMETRY_NAME": GEOMETRY})
         if style := style or _usual_style(name, frame):
             add_styles(draft, {name: style})
-        _put_in_place(draft, path)
+        replace_file(draft, path)
     finally:
         _remove(draft)
 
@@ -204,12 +204,6 @@ def _holds(path: Path, name: str, frame: gpd.GeoDataFrame) -> bool:
         and np.array_equal(geometry, shapely.to_wkb(frame.geometry.to_numpy()))
         and all(np.array_equal(found, frame[column]) for found, column in zip(data, columns, strict=True))
     )
-
-
-def _put_in_place(draft: Path, path: Path) -> None:
-    with draft.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(draft, path)
 
 
 def _draft_path(path: Path) -> Path:

@@ -10,7 +10,6 @@ Reference:
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +19,7 @@ import shapely
 
 from geoseg.errors import InputError
 from geoseg.export.columns import LAYERS
+from geoseg.segment.durable import drafted
 from geoseg.vectors.package import shapes_of
 
 if TYPE_CHECKING:
@@ -49,22 +49,15 @@ def write_geoparquet(package: Path, out: Path, group: int = _GROUP) -> int:
         raise InputError(
             "GeoParquet needs pyarrow: pip install 'geoseg[geoparquet]', or set plants.geoparquet=false"
         ) from error
-    part = out.with_name(f".{out.stem}.part{os.getpid()}{out.suffix}")
     count = 0
-    try:
-        with closing(sqlite3.connect(package)) as database:
-            rows = _rows(database)
-            schema = _schema()
-            with pq.ParquetWriter(part, schema, compression="zstd", store_schema=True) as writer:
-                while found := rows.fetchmany(group):
-                    writer.write_table(_table(found, schema), row_group_size=group)
-                    count += len(found)
-                writer.add_key_value_metadata({"geo": json.dumps(_geo(package))})
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
+    with drafted(out) as draft, closing(sqlite3.connect(package)) as database:
+        rows = _rows(database)
+        schema = _schema()
+        with pq.ParquetWriter(draft, schema, compression="zstd", store_schema=True) as writer:
+            while found := rows.fetchmany(group):
+                writer.write_table(_table(found, schema), row_group_size=group)
+                count += len(found)
+            writer.add_key_value_metadata({"geo": json.dumps(_geo(package))})
     return count
 
 

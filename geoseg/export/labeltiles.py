@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import shapely
 
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, WEED
+from geoseg.segment.durable import drafted
 from geoseg.windows import Rect, blocks
 
 if TYPE_CHECKING:
@@ -161,10 +161,5 @@ def _one_ring(shape: Any) -> np.ndarray:
 def draft(path: Path) -> Iterator[Any]:
     """A text file that is in place when it is whole, and not at all after an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            yield file
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with drafted(path) as part, part.open("w", encoding="utf-8") as file:
+        yield file

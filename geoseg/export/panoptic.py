@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +25,7 @@ from geoseg.errors import InputError
 from geoseg.export.labeltiles import draft
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
 from geoseg.ortho.source import environment
+from geoseg.segment.durable import drafted
 from geoseg.segment.layers import Layer
 from geoseg.vectors.package import open_package
 from geoseg.windows import Rect, blocks
@@ -199,11 +199,9 @@ def _write_png(path: Path, numbers: NDArray[np.int64]) -> None:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    part = path.with_name(f".{path.stem}.part{os.getpid()}.png")
     height, width = numbers.shape
     bands = np.stack([numbers & 255, numbers >> 8 & 255, numbers >> 16]).astype(np.uint8)
-    with warnings.catch_warnings():
+    with drafted(path) as draft, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(part, "w", driver="PNG", width=width, height=height, count=3, dtype="uint8") as file:
+        with rasterio.open(draft, "w", driver="PNG", width=width, height=height, count=3, dtype="uint8") as file:
             file.write(bands)
-    os.replace(part, path)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.export.columns import LAYERS
-from geoseg.export.geopackage import _draft_path, _put_in_place, _remove, _wkt, _write
+from geoseg.export.geopackage import _draft_path, _remove, _wkt, _write
+from geoseg.segment.durable import replace_file
 from geoseg.segment.rowlines import PlantRows, RowTable
 from geoseg.segment.stand import Gaps, RowStand
 
@@ -81,7 +82,7 @@ def write_rows(
                 database.execute(f"DELETE FROM {layer}")
         _write(draft, LAYERS["rows"], columns, table.line, _wkt(crs))
         _write(draft, LAYERS["gaps"], empty, gaps.line, _wkt(crs))
-        _put_in_place(draft, path)
+        replace_file(draft, path)
     finally:
         _remove(draft)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
 from geoseg.report.figure import INK, OUTLINE, Key, Panel, compose, draw_polygons, save_png
+from geoseg.segment.durable import drafted
 
 if TYPE_CHECKING:
     from geoseg.spray.curves import Simulation
@@ -207,6 +207,5 @@ def _percent(part: float, whole: float) -> str:
 
 
 def _save(figure: Figure, out_png: Path) -> None:
-    draft = out_png.with_name(f".{out_png.name}.tmp{os.getpid()}")
-    save_png(figure, draft)
-    os.replace(draft, out_png)
+    with drafted(out_png) as draft:
+        save_png(figure, draft)

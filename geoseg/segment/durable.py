@@ -13,7 +13,7 @@ from pathlib import Path
 
 from geoseg.errors import RunError
 
-__all__ = ["full_disk", "remove_folder", "replace_file", "usable_name", "write_file"]
+__all__ = ["drafted", "drafted_folder", "full_disk", "remove_folder", "replace_file", "usable_name", "write_file"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -26,12 +26,36 @@ def replace_file(temporary: Path, destination: Path) -> None:
         os.replace(temporary, destination)
 
 
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to: put in its place, durably and in one step, unless an exception comes."""
+    draft = path.with_name(f".{path.stem}.tmp{os.getpid()}{path.suffix}")
+    try:
+        yield draft
+        replace_file(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write_file(path: Path, content: bytes) -> Path:
     """Write a file, durably and in one step; gives its path back."""
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    temporary.write_bytes(content)
-    replace_file(temporary, path)
+    with drafted(path) as draft:
+        draft.write_bytes(content)
     return path
+
+
+@contextmanager
+def drafted_folder(folder: Path) -> Iterator[Path]:
+    """A name beside `folder` to make; it takes the folder's place unless an exception comes."""
+    draft = folder.with_name(f".{folder.name}.tmp")
+    remove_folder(draft)
+    try:
+        yield draft
+        remove_folder(folder)
+        with _held_open(folder):
+            os.replace(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from geoseg.config import build
 from geoseg.errors import GeosegWarning, InputError
 from geoseg.results import FIELD, PRESCRIPTION
 from geoseg.rundir import RunDirectory
-from geoseg.segment.durable import remove_folder
+from geoseg.segment.durable import drafted_folder
 
 if TYPE_CHECKING:
     from geoseg.export.planned import Plan, Planned
@@ -70,14 +68,8 @@ def export_further(
         plan = stored_plan(directory)
         for profile in profiles:
             folder = (out or directory / PRESCRIPTION) / profile
-            draft = folder.with_name(f".{profile}.tmp")
-            remove_folder(draft)
-            try:
+            with drafted_folder(folder) as draft:
                 facts = export_checked(plan, draft, profile, name)
-                remove_folder(folder)
-                os.replace(draft, folder)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
             found[profile] = {"folder": str(folder), **facts}
             if out is None:
                 _note(directory, folder, profile, facts)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from typing import TYPE_CHECKING
 
 import shapely
@@ -14,7 +12,7 @@ from geoseg.errors import PrescriptionError
 from geoseg.progress import bar
 from geoseg.results import CLASSES, FIELD, PRESCRIPTION
 from geoseg.rundir import RunDirectory
-from geoseg.segment.durable import remove_folder
+from geoseg.segment.durable import drafted_folder
 from geoseg.stages.exports import export_checked
 
 if TYPE_CHECKING:
@@ -56,16 +54,13 @@ def prescribe_stage(directory: RunDirectory, config: Config, *, required: bool) 
             prescription = plan_of(directory, config.spray)
             progress.update()
             checks, losses = {}, {}
-            draft = directory / f".{PRESCRIPTION}.tmp"
-            shutil.rmtree(draft, ignore_errors=True)
-            for profile in config.profiles:
-                found = export_checked(prescription, draft / profile, profile)
-                checks[profile] = found["check"]
-                if "loss" in found:
-                    losses[profile] = found["loss"]
-                progress.update()
-            remove_folder(directory / PRESCRIPTION)
-            os.replace(draft, directory / PRESCRIPTION)
+            with drafted_folder(directory / PRESCRIPTION) as draft:
+                for profile in config.profiles:
+                    found = export_checked(prescription, draft / profile, profile)
+                    checks[profile] = found["check"]
+                    if "loss" in found:
+                        losses[profile] = found["loss"]
+                    progress.update()
             replace_layer(directory / FIELD, "prescription", prescription.zones)
             progress.update()
         stage.facts |= {

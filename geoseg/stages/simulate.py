@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,7 @@ from geoseg.errors import InputError, PrescriptionError
 from geoseg.progress import bar
 from geoseg.results import CLASSES, FIELD
 from geoseg.rundir import RECORD, RunDirectory, write_json
-from geoseg.segment.durable import remove_folder
+from geoseg.segment.durable import drafted_folder
 
 if TYPE_CHECKING:
     from geoseg.spray.curves import Simulation
@@ -124,19 +122,16 @@ def _write(folder: Path, simulation: Simulation, facts: Mapping[str, Any], title
     """The folder, whole or not at all."""
     from geoseg.report.sprayed import draw_curves, draw_sprayed
 
-    draft = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    draw_sprayed(simulation, draft / "simulation.png", title)
-    curves = facts["curves"]
-    for name, file in (("threshold_cover", "thresholds.csv"), ("section_m", "sections.csv")):
-        if curves.get(name):
-            _write_csv(draft / file, curves[name])
-    if curves:
-        draw_curves(curves, draft / "curves.png", title)
-    write_json(draft / "simulation.json", facts)
-    remove_folder(folder)
-    os.replace(draft, folder)
+    with drafted_folder(folder) as draft:
+        draft.mkdir()
+        draw_sprayed(simulation, draft / "simulation.png", title)
+        curves = facts["curves"]
+        for name, file in (("threshold_cover", "thresholds.csv"), ("section_m", "sections.csv")):
+            if curves.get(name):
+                _write_csv(draft / file, curves[name])
+        if curves:
+            draw_curves(curves, draft / "curves.png", title)
+        write_json(draft / "simulation.json", facts)
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from geoseg import host
 from geoseg.errors import ConfigError, ModelError, RunError
 from geoseg.models.card import ModelCard, read_card
+from geoseg.segment.durable import write_file
 from geoseg.windows import overlap_factor
 
 __all__ = ["Row", "benchmark", "measure", "rows_as_csv", "table_lines", "write_benchmark"]
@@ -141,11 +142,7 @@ def write_benchmark(rows: Sequence[Row], out: Path) -> list[Path]:
     }
     if any(row.miou is not None for row in rows):
         contents["benchmark.png"] = _picture(rows)
-    for name, content in contents.items():
-        draft = out / f".{name}.draft{os.getpid()}"
-        draft.write_bytes(content)
-        os.replace(draft, out / name)
-    return [out / name for name in contents]
+    return [write_file(out / name, content) for name, content in contents.items()]
 
 
 def _row(name: str, card: ModelCard, found: dict[str, Any], on: str | None) -> Row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError
+from geoseg.segment.durable import replace_file
 from geoseg.train.settings import TrainConfig
 
 __all__ = ["CHECKPOINT", "Training", "forget", "keep", "resume"]
@@ -59,7 +59,7 @@ def keep(training: Training, config: TrainConfig, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     draft = out / f"{CHECKPOINT}.draft"
     torch.save({"key": _key(config), "chance": torch.get_rng_state(), "cuda": cuda, "state": state}, draft)
-    os.replace(draft, out / CHECKPOINT)
+    replace_file(draft, out / CHECKPOINT)
 
 
 def resume(training: Training, config: TrainConfig, out: Path) -> bool:
