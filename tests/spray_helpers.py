@@ -47,6 +47,13 @@ def rectangle(width_m: float, height_m: float, *, at: tuple[float, float] = (0.0
     return shapely.box(west, south, west + width_m, south + height_m)
 
 
+def plan_of_one_spot(folder: Path) -> Prescription:
+    """A field of 20 x 20 m with a round weed spot, sprayed along 27 degrees."""
+    spot = paint((400, 400), 0.05, lambda x, y: np.hypot(x - 9, y - 12) < 3)
+    path = write_classes(folder / "classes.tif", spot)
+    return plan(path, rectangle(20, 20), SprayConfig(heading_deg=27))
+
+
 def plan_of_two_spots(folder: Path) -> Prescription:
     """A field of 30 x 40 m with two round weed spots, sprayed along 27 degrees."""
     spots = paint((800, 600), 0.05, lambda x, y: (np.hypot(x - 8, y - 10) < 2) | (np.hypot(x - 20, y - 28) < 3))

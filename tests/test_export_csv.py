@@ -3,21 +3,16 @@ from __future__ import annotations
 import csv
 import re
 
-import numpy as np
 import pytest
 import shapely
 
 from geoseg import export
-from geoseg.spray import SprayConfig
-from geoseg.spray.prescription import plan
-from spray_helpers import paint, rectangle, write_classes
+from spray_helpers import plan_of_one_spot
 
 
 @pytest.fixture(scope="module")
 def prescription(tmp_path_factory):
-    spot = paint((400, 400), 0.05, lambda x, y: np.hypot(x - 9, y - 12) < 3)
-    path = write_classes(tmp_path_factory.mktemp("spot") / "classes.tif", spot)
-    return plan(path, rectangle(20, 20), SprayConfig(heading_deg=27))
+    return plan_of_one_spot(tmp_path_factory.mktemp("spot"))
 
 
 @pytest.fixture
