@@ -35,6 +35,21 @@ def reflect(start: int, stop: int, size: int) -> np.ndarray:
     return np.minimum(index, period - index)
 
 
+def _mirrored(image: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """(C, H, W) of the rows and columns of an image; what stays in order is copied as a whole.
+
+    >>> _mirrored(np.arange(6).reshape(1, 2, 3), np.array([1, 0, 1]), np.array([1, 0, 1, 2, 1])).tolist()
+    [[[4, 3, 4, 5, 4], [1, 0, 1, 2, 1], [4, 3, 4, 5, 4]]]
+    """
+    out = np.empty((image.shape[0], rows.size, cols.size), image.dtype)
+    turns = np.flatnonzero(np.diff(cols, 2)) + 2
+    for start, stop in zip([0, *turns], [*turns, cols.size], strict=True):
+        first, last = cols[start], cols[stop - 1]
+        part = image[:, :, first : last + 1] if last > first else image[:, :, cols[start:stop]]
+        out[:, :, start:stop] = part[:, rows]
+    return out
+
+
 class Reader:
     """Reads rectangles of a working grid; opened on first use, a context manager, not to be shared by threads.
 
@@ -114,7 +129,7 @@ class Reader:
             valid[clipped.relative_to(rect).slices] = part & self._field(clipped)
         if seen == rect:
             return image, valid
-        return np.ascontiguousarray(image[:, (rows - seen.row0)[:, None], (cols - seen.col0)[None, :]]), valid
+        return _mirrored(image, rows - seen.row0, cols - seen.col0), valid
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
