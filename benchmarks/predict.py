@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", metavar="PYTHON", default=[], help="interpreters that have the peers")
     parser.add_argument("--crop", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="only the middle of the ortho")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--backends", nargs="+", default=["openvino-bf16", "openvino-f32"])
+    parser.add_argument("--backends", nargs="+", default=["openvino-int8", "openvino-bf16", "openvino-f32"])
     parser.add_argument("--model", default="default")
     parser.add_argument("--all-stages", action="store_true", help="also all stages of geoseg run")
     parser.add_argument("--arms", nargs="+", help="only these")
