@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -127,6 +128,15 @@ def test_changed_files_are_refused(model, name):
     content[len(content) // 2] ^= 1
     (model / name).write_bytes(content)
     with pytest.raises(ModelError, match="not the file that its card was written for"):
+        load(model, BACKEND)
+
+
+def test_what_openvino_cannot_read_is_told(model):
+    path = model / CARD
+    (model / INT8[0]).write_text("<net name='x' version='99'></net>")
+    digest = hashlib.sha256(b"".join((model / name).read_bytes() for name in INT8)).hexdigest()
+    path.write_text(path.read_text().replace(ModelCard.read(path).int8_sha256, digest))
+    with pytest.raises(ModelError, match=r"cannot be read by OpenVINO \d.*backend=openvino-f32"):
         load(model, BACKEND)
 
 

@@ -142,7 +142,14 @@ def read_int8(folder: Path, card: ModelCard) -> openvino.Model:
     digest = hashlib.sha256(graph + numbers).hexdigest()
     if card.int8_sha256 != digest:
         raise ModelError(f"{folder / INT8[0]} is not the file that its card was written for: sha256 {digest}")
-    return openvino.Core().read_model(graph, numbers)
+    try:
+        return openvino.Core().read_model(graph, numbers)
+    except RuntimeError as error:
+        version = openvino.get_version().partition("-")[0]
+        raise ModelError(
+            f"{folder / INT8[0]} cannot be read by OpenVINO {version}: {str(error).splitlines()[-1]}; update it, or "
+            "run with --set backend=openvino-f32"
+        ) from error
 
 
 def body_graph(card: ModelCard, module: nn.Module) -> openvino.Model:
