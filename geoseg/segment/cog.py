@@ -44,7 +44,9 @@ _TAGS = {
 }
 _DESCRIPTIONS = {OFFSETS.name: ("down", "right")}
 _RESAMPLING = {CLASSES.name: "MODE", PREVIEW: "AVERAGE"}
-_GDAL_OPTIONS = {"GDAL_CACHEMAX": 128, "GDAL_TIFF_INTERNAL_MASK": True}
+_CACHE_BYTES = 32 << 20
+"""Of GDAL's block cache, one for the whole process; rasterio takes bytes where GDAL's option has megabytes."""
+_GDAL_OPTIONS = {"GDAL_CACHEMAX": _CACHE_BYTES, "GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1"}
 
 
 @contextmanager
@@ -226,7 +228,7 @@ def _levels(shape: tuple[int, int]) -> list[int]:
 
 def _add_overviews(path: Path, levels: list[int], resampling: str) -> None:
     if levels:
-        with rasterio.Env(GDAL_NUM_THREADS=2), rasterio.open(path, "r+") as file:
+        with rasterio.open(path, "r+") as file:
             file.build_overviews(levels, Resampling[resampling.lower()])
 
 
@@ -243,7 +245,7 @@ def _to_cog(draft: Path, cog: Path, layer: Layer, *, use_overviews: bool) -> Non
         overviews="FORCE_USE_EXISTING" if use_overviews else "IGNORE_EXISTING",
         overview_resampling=_RESAMPLING.get(layer.name, "NEAREST"),
         sparse_ok=True,
-        num_threads=2,
+        num_threads=1,  # GDAL's own threads wait for one another for ever when several files are made in one process
     )
 
 

@@ -75,14 +75,13 @@ def stitch(
     folders = {path.parent: path for path in files.values()}
     with ExitStack() as stack:
         for path in folders.values():
+            stack.enter_context(writing(path.parent))  # here too: GDAL's memory is one for all threads
             stack.callback(discard, path, assembly.mark)
         if executor is None:
             executor = stack.enter_context(ThreadPoolExecutor(len(store.layers), "geoseg-cog"))
         made = _all_of(assembly, executor)
         for layer, (cog, _) in zip(store.layers, made, strict=True):
-            path = files[layer.name]
-            with writing(path.parent):
-                publish(cog, path, layer)
+            publish(cog, files[layer.name], layer)
     counts = made[store.layers.index(CLASSES)][1]
     return {code: int(count) for code, count in enumerate(counts) if count}
 
