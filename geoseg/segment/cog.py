@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,10 +14,11 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError  # some of what GDAL says reaches us as it is
 from rasterio.enums import Compression, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
@@ -171,10 +171,12 @@ def _put(file: Any, layer: Layer, rect: Rect, pixels: np.ndarray) -> None:
 def _draft_compression() -> dict[str, Any]:
     """Zstandard takes a tenth of the time of LZW; a GDAL that was built without it has LZW."""
     fast = {"compress": "zstd", "zstd_level": 1}
-    with warnings.catch_warnings(), MemoryFile() as memory:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    somewhere = Affine.translation(1, 1)  # without it there is a warning, and filters of warnings are no thread's own
+    with MemoryFile() as memory:
         try:
-            memory.open(driver="GTiff", width=16, height=16, count=1, dtype="uint8", **fast).close()
+            memory.open(
+                driver="GTiff", width=16, height=16, count=1, dtype="uint8", transform=somewhere, **fast
+            ).close()
         except RasterioError:
             return {"compress": "lzw"}
         with memory.open() as raster:
