@@ -17,7 +17,7 @@ __all__ = ["Estimate", "estimate", "room"]
 # Measured on the potato field (61 Mpx, windows of 2048 px, OpenVINO, default model): memory as the kernel's VmHWM after
 # loading, after one pass and after the run; disk as the most that lay in the run directory; processor time of all but
 # the network on one core, which the second core halves.
-_BASE_MB = 840.0  # torch, OpenVINO and the rest 700; GDAL's cache 128
+_BASE_MB = 920.0  # torch, OpenVINO and the rest 700; GDAL's cache 64
 _NETWORK_BYTES_PER_PX = {"openvino-int8": 66.0, "openvino-bf16": 177.0}
 _OTHER_NETWORK_BYTES_PER_PX = 395.0  # openvino-f32
 _LOOP_BYTES_PER_PX = 80.0

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio._env import get_gdal_config
 
 from geoseg import job
 from geoseg.config import load_config
 from geoseg.errors import InputError, OrthoError
 from geoseg.ortho import Ortho
-from geoseg.ortho.source import environment
+from geoseg.ortho.source import CACHE_MB, environment
 from rasters import noise, write
 from test_job import CONFIG, ColourSegmenter, field
 
@@ -91,3 +92,8 @@ def test_an_address_where_nothing_is_gets_a_clear_error(server, tmp_path):
 def test_a_run_directory_elsewhere_is_refused(field, out):
     with pytest.raises(InputError, match="not a folder of a file system"):
         job.run(field[0], out, config=load_config(None, CONFIG), model=ColourSegmenter())
+
+
+def test_the_block_cache_is_as_large_as_it_says() -> None:
+    with environment():
+        assert get_gdal_config("GDAL_CACHEMAX") == CACHE_MB * 2**20

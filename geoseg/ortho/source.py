@@ -23,13 +23,13 @@ from geoseg.windows import Rect
 
 __all__ = ["CACHE_MB", "Source", "environment", "open_dataset", "read_pixels", "short_name"]
 
-CACHE_MB = 128
-"""GDAL's block cache, for the whole process."""
+CACHE_MB = 64
+"""GDAL's block cache, for the whole process: tiles under the seams of neighbouring windows are decoded once."""
 
 
 def environment() -> rasterio.Env:
     """GDAL's settings for everything here; also sends GDAL's own messages to logging instead of stderr."""
-    return rasterio.Env(GDAL_CACHEMAX=CACHE_MB)
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_MB << 20)  # rasterio takes bytes where GDAL's option has megabytes
 
 
 def short_name(path: str) -> str:

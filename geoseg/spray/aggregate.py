@@ -142,8 +142,10 @@ def _open(classes: Path | str) -> Iterator[DatasetReader]:
     import rasterio
     from rasterio.errors import RasterioIOError
 
+    from geoseg.ortho.source import environment
+
     try:
-        with rasterio.Env(GDAL_CACHEMAX=128), rasterio.open(classes, num_threads=2) as raster:
+        with environment(), rasterio.open(classes, num_threads=2) as raster:
             yield raster
     except RasterioIOError as error:
         raise PrescriptionError(f"{classes} cannot be read: {error}") from error
