@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
+from geoseg.ortho.source import environment
 from geoseg.segment.layers import coarse_sum
 from geoseg.windows import Rect
 
@@ -50,7 +51,7 @@ def class_cover(
 def _class_cover(
     classes: Path, _version: tuple[int, int], bounds: tuple[float, float, float, float], side_px: int
 ) -> tuple[GeoBox, np.ndarray]:
-    with rasterio.open(classes, num_threads=2) as source:
+    with environment(), rasterio.open(classes, num_threads=2) as source:
         full = GeoBox(source.shape, source.transform, source.crs)
         view = _view(full, bounds)
         factor = max(1, math.ceil(max(view.shape) / side_px))

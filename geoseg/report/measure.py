@@ -11,6 +11,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.cartography import nice_length
 from geoseg.legend import LEGEND
+from geoseg.ortho.source import environment
 from geoseg.vectors.package import open_package
 
 __all__ = ["confidence_histogram", "rate_table", "spacing_histogram"]
@@ -35,7 +36,7 @@ def confidence_histogram(confidence: Path, classes: Path, blocks: int = BLOCKS) 
         ``sampled``, the share of blocks that was read. None if no pixel is valid.
     """
     counts = np.zeros((len(LEGEND), 101), np.int64)
-    with rasterio.open(confidence) as sure, rasterio.open(classes) as codes:
+    with environment(), rasterio.open(confidence) as sure, rasterio.open(classes) as codes:
         height, width = sure.block_shapes[0]
         rows, cols = -(-sure.height // height), -(-sure.width // width)
         chosen = np.unique(np.linspace(0, rows * cols - 1, min(blocks, rows * cols)).round().astype(np.int64))

@@ -18,6 +18,7 @@ from rasterio.vrt import WarpedVRT
 from shapely import MultiPolygon, Polygon
 
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
+from geoseg.ortho.source import environment
 from geoseg.report.cover import FAINTEST, class_cover, coarser, cover_image
 from geoseg.report.figure import OUTLINE, Key, Panel, compose, draw_polygons, panel_size, rate_colors, save_png
 from geoseg.segment.durable import drafted
@@ -81,6 +82,7 @@ def quicklook(
 def preview_image(preview: Path, grid: GeoBox) -> np.ndarray:
     """(H, W, 4) uint8 of the preview on the grid of the picture."""
     with (
+        environment(),
         rasterio.open(preview) as source,
         WarpedVRT(
             source,
