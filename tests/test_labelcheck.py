@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import geopandas as gpd
 import numpy as np
@@ -210,7 +211,7 @@ def test_the_layer_reads_back_sorted_and_styled(tmp_path):
     assert layer.crs == UTM
     with closing(sqlite3.connect(paths[2])) as database:
         style = database.execute("SELECT styleQML FROM layer_styles WHERE f_table_name = 'suspicious'").fetchone()[0]
-    assert all(f'value="{kind}"' in style for kind in KINDS)
+    assert {kind for kind in KINDS if f'value="{kind}"' in style} == set(layer["kind"])
 
 
 def test_an_empty_layer_can_be_written(tmp_path):
@@ -249,3 +250,22 @@ def test_known_flaws_of_the_potato_labels(fields, name):
     assert seams["suspicion"][line % 640 == 0].min() > 0.7
     assert seams["suspicion"][line % 640 != 0].max() < 0.5
     assert 200 <= (findings["kind"] == "unlabelled").sum() <= 320
+
+
+def test_style_shows_slivers_and_names_attributes(tmp_path: Path) -> None:
+    columns = {"rank": [1], "suspicion": [0.5], "kind": ["sliver"], "text": ["a"], "class": ["crop"]}
+    frame = gpd.GeoDataFrame(columns | {"area_px": [1], "done": [0]}, geometry=[shapely.box(0, 0, 1, 1)], crs=UTM)
+    write_suspicious(frame, tmp_path / "s.gpkg")
+    with closing(sqlite3.connect(tmp_path / "s.gpkg")) as database:
+        style = database.execute("SELECT styleQML FROM layer_styles WHERE f_table_name = 'suspicious'").fetchone()[0]
+    root = ElementTree.fromstring(style[style.index("<qgis") :])
+    assert [one.get("value") for one in root.iter("category")] == ["sliver"]
+    assert root.find(".//layer[@class='CentroidFill']/symbol[@type='marker']") is not None
+    assert root.find(".//layer[@class='SimpleFill']") is None
+    assert [one.get("field") for one in root.iter("alias")] == list(SUSPICIOUS.names)
+    widget = root.find(".//field[@name='done']/editWidget")
+    table = root.find("attributetableconfig")
+    assert widget is not None
+    assert widget.get("type") == "CheckBox"
+    assert table is not None
+    assert table.get("sortExpression") == '"rank"'

@@ -18,8 +18,9 @@ from geoseg.export.columns import Column, Layer
 from geoseg.export.geopackage import FieldPackage, add_styles
 from geoseg.export.labeltiles import Shapes, cut, draft, write_coco, write_yolo
 from geoseg.qgis.fieldstyles import by_class
-from geoseg.qgis.styles import Categories, Style
-from geoseg.qgis.symbols import polygon
+from geoseg.qgis.forms import Form
+from geoseg.qgis.styles import Categories, Label, Style
+from geoseg.qgis.symbols import RGB, Symbol, outline, polygon, ringed
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -52,6 +53,17 @@ SUSPICIOUS = Layer(
 _KINDS = (
     ("two_classes", (204, 0, 119)), ("overlap", (153, 51, 204)), ("unlabelled", (0, 114, 178)),
     ("no_green", (230, 159, 0)), ("shift", (0, 0, 0)), ("sliver", (120, 120, 120)), ("model", (86, 180, 233)),
+)  # fmt: skip
+_RANK = Label('if("rank" <= 20 or @map_scale <= 500, "rank", null)', 8, inside=False)
+"""Numbers of the first twenty from afar, of all when looked at closely."""
+_FORM = Form(
+    aliases={
+        "rank": "Rank", "suspicion": "Suspicion (0 to 1)", "kind": "Kind", "text": "Finding", "class": "Labelled as",
+        "area_px": "Size (pixels)", "done": "Looked at",
+    },
+    checkboxes=("done",),
+    sort_by='"rank"',
+    display="\"rank\" || ': ' || \"text\"",
 )  # fmt: skip
 
 
@@ -118,8 +130,13 @@ def write_suspicious(findings: gpd.GeoDataFrame, out: Path) -> None:
         if len(findings):
             columns = {name: findings[name].to_numpy() for name in SUSPICIOUS.names}
             package.append(SUSPICIOUS.name, columns, _multi(findings))
-    categories = [(kind, kind.replace("_", " "), polygon(rgb, 25)) for kind, rgb in _KINDS]
-    add_styles(out, {SUSPICIOUS.name: Style(Categories("kind", categories))})
+    found = set(findings["kind"]) if len(findings) else set()
+    categories = [(kind, kind.replace("_", " "), _mark(kind, rgb)) for kind, rgb in _KINDS if kind in found]
+    add_styles(out, {SUSPICIOUS.name: Style(Categories("kind", categories), _RANK, form=_FORM)})
+
+
+def _mark(kind: str, rgb: RGB) -> Symbol:
+    return ringed(rgb, 0.4, 5) if kind == "sliver" else outline(rgb, 0.4)
 
 
 def _multi(frame: gpd.GeoDataFrame) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from geoseg.qgis.forms import Form
 from geoseg.qgis.symbols import RGB, WHITE, Symbol
 from geoseg.qgis.xml import Element, document, element, rgba
 
@@ -30,11 +31,13 @@ class Label:
         expression: QGIS expression of the text; null gives no label.
         size_pt: Size of the letters.
         rgb: Their colour; they have a white rim.
+        inside: Only where it fits into the feature; else beside its middle.
     """
 
     expression: str
     size_pt: float = 9
     rgb: RGB = (20, 20, 20)
+    inside: bool = True
 
     def element(self) -> Element:
         """The labelling as XML: level, within the feature or not at all, in the font of the program."""
@@ -49,8 +52,10 @@ class Label:
             "textOpacity": 1,
         }
         text = element("text-style", style, [element("text-buffer", rim | {"bufferNoFill": 1, "bufferOpacity": 1})])
-        placement = element("placement", {"placement": 4, "priority": 5, "centroidInside": 1, "fitInPolygonOnly": 1})
-        rendering = element("rendering", {"drawLabels": 1, "fitInPolygonOnly": 1, "obstacle": 0, "limitNumLabels": 0})
+        fit = {"fitInPolygonOnly": int(self.inside)}
+        where = fit | ({"placement": 4} if self.inside else {"placement": 0, "dist": 3, "distUnits": "MM"})
+        placement = element("placement", where | {"priority": 5, "centroidInside": 1})
+        rendering = element("rendering", fit | {"drawLabels": 1, "obstacle": 0, "limitNumLabels": 0})
         return element(
             "labeling",
             {"type": "simple"},
@@ -66,11 +71,13 @@ class Style:
         renderer: What draws it.
         label: Text at its features.
         from_scale: It is drawn at 1 to this number and closer; None: always.
+        form: How its attributes are shown.
     """
 
     renderer: Renderer
     label: Label | None = None
     from_scale: float | None = None
+    form: Form | None = None
 
     @property
     def attributes(self) -> dict[str, object]:
@@ -83,11 +90,13 @@ class Style:
     def elements(self) -> list[Element]:
         """What a style says about the drawing."""
         label = [] if self.label is None else [self.label.element()]
-        return [*self.renderer.elements(), *label, element("blendMode", text=0)]
+        form = [] if self.form is None else self.form.elements()
+        return [*self.renderer.elements(), *label, *form, element("blendMode", text=0)]
 
     def qml(self) -> str:
         """The style as a file of its own."""
-        head = {"version": QGIS, "styleCategories": "Symbology|Labeling|Rendering"}
+        more = "" if self.form is None else "|Fields|Forms|AttributeTable|MapTips"
+        head = {"version": QGIS, "styleCategories": "Symbology|Labeling|Rendering" + more}
         return document(element("qgis", head | self.attributes, self.elements()))
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from geoseg.qgis.xml import Element, element, options, rgba
 
-__all__ = ["BLACK", "WHITE", "Kind", "Symbol", "cased", "contour", "line", "marker", "outline", "polygon"]
+__all__ = ["BLACK", "WHITE", "Kind", "Symbol", "cased", "contour", "line", "marker", "outline", "polygon", "ringed"]
 
 RGB = tuple[int, int, int]
 Kind = Literal["fill", "line", "marker"]
@@ -21,10 +21,12 @@ class Symbol:
     Attributes:
         kind: What it is drawn for: areas, lines or points.
         layers: QGIS's name and the properties of each of its layers, the lowest first.
+        parts: Symbols that layers are made of, by the number of the layer.
     """
 
     kind: Kind
     layers: tuple[tuple[str, dict[str, str]], ...]
+    parts: tuple[tuple[int, Symbol], ...] = ()
 
     def element(self, name: str) -> Element:
         """The symbol as XML."""
@@ -32,6 +34,8 @@ class Symbol:
             element("layer", {"class": of, "enabled": 1, "locked": 0, "pass": 0}, options(properties))
             for of, properties in self.layers
         ]
+        for index, part in self.parts:
+            layers[index].append(part.element(f"@{name}@{index}"))
         return element("symbol", {"name": name, "type": self.kind, "alpha": 1, "clip_to_extent": 1}, layers)
 
 
@@ -60,6 +64,18 @@ def contour(rgb: RGB, width_m: float, thinnest_mm: float, thickest_mm: float) ->
 def outline(rgb: RGB, width_mm: float) -> Symbol:
     """The edge of an area on a white casing, to be seen on dark and on light ground."""
     return Symbol("fill", cased(rgb, width_mm, WHITE).layers)
+
+
+def ringed(rgb: RGB, width_mm: float, ring_mm: float) -> Symbol:
+    """The edge of an area on a white casing, and a ring of a fixed size at its middle, seen at any scale."""
+    ring = {"name": "circle", "size": f"{ring_mm:g}", "size_unit": "MM", "color": rgba(WHITE, 0)}
+    ring |= {"outline_style": "solid", "outline_width_unit": "MM"}
+    marks = tuple(
+        ("SimpleMarker", ring | {"outline_color": rgba(colour), "outline_width": f"{wide:g}"})
+        for colour, wide in ((WHITE, width_mm + 0.4), (rgb, width_mm))
+    )
+    layers = (*outline(rgb, width_mm).layers, ("CentroidFill", {"point_on_all_parts": "0"}))
+    return Symbol("fill", layers, ((len(layers) - 1, Symbol("marker", marks)),))
 
 
 def line(rgb: RGB, width_mm: float = 0.4, alpha: int = 255) -> Symbol:
