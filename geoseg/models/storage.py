@@ -17,7 +17,6 @@ from geoseg.models.bias import shifted
 from geoseg.models.card import CARD, ModelCard, Segmenter, model_folder, read_card
 from geoseg.models.reduce import reduce_output, scores_of
 from geoseg.models.zoo import ARCHITECTURES, build, shapes
-from geoseg.ortho.bands import full_scale
 
 __all__ = [
     "BACKENDS",
@@ -85,7 +84,8 @@ class TorchSegmenter:
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
         pixels = pixels.to(self.device, non_blocking=True).to(memory_format=torch.channels_last)
-        values = (pixels.float() / full_scale(images.dtype) - self._mean) / self._std
+        scale = 255.0 if images.dtype == np.uint8 else 1.0  # not by geoseg.ortho: a network needs no raster library
+        values = (pixels.float() / scale - self._mean) / self._std
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
             output: Tensor | tuple[Tensor, Tensor] = self.module(values)
         return output
