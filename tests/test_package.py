@@ -33,6 +33,10 @@ def test_importing_geoseg_is_light() -> None:
     assert not imported_by("import geoseg") & (HEAVY | {"numpy", "click"})
 
 
+def test_loading_a_network_needs_no_raster_library() -> None:
+    assert not imported_by("import geoseg.models.storage") & {"rasterio", "odc", "shapely", "geopandas"}
+
+
 def test_help_is_fast_and_light() -> None:
     assert not imported_by("import geoseg.cli") & HEAVY
     seconds = []
