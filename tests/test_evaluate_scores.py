@@ -21,9 +21,10 @@ from geoseg.errors import ConfigError
 from geoseg.legend import CROP, LEGEND, NODATA, WEED
 from geoseg.spray.rules import Seen, SprayConfig, decide
 from geoseg.train.evaluate_cells import SPRAY, savings_curve
+from geoseg.train.evaluate_report import evaluate_pairs
 from geoseg.train.evaluate_scores import reliability, score_tables
 from geoseg.train.evaluate_settings import EvaluateConfig, Patch
-from geoseg.train.evaluate_tables import count_pair, join_tables
+from geoseg.train.evaluate_tables import count_pair, join_tables, sized
 from geoseg.train.panoptic_quality import panoptic_quality
 from geoseg.windows import Rect
 
@@ -339,11 +340,50 @@ def test_few_blocks_tell_no_interval():
     assert evaluated(field(), config).intervals == {}
 
 
+@pytest.mark.parametrize(
+    ("images", "gsd_m", "wanted"),
+    [
+        ([(400, 900)], 0.01, 2.0),  # 2 x 5 squares of 2 m
+        ([(400, 800)], 0.01, 1.0),  # 2 x 4 of them are too few
+        ([(160, 160)] * 3, 0.01, 1.0),  # images smaller than a square: 3 x 2 x 2 of 1 m
+        ([(160, 160)] * 10, 0.01, 2.0),  # each is a block of its own
+        ([(90, 130)], 0.01, 0.25),
+        ([(2, 2)], 0.1, 0.125),  # not below a pixel
+        ([], 0.01, 2.0),
+    ],
+)
+def test_ground_too_small_for_ten_squares_has_smaller_ones(images, gsd_m, wanted):
+    unset = replace(CONFIG, block_m=None)
+    nothing = [Arrays(Patch(*[np.zeros(shape, np.uint8)] * 2), gsd_m=gsd_m) for shape in images]
+    assert sized(unset, nothing).block_m == wanted
+    assert sized(CONFIG, nothing) is CONFIG
+
+
+def test_the_part_decides_how_large_squares_are_and_the_scores_say_it():
+    pair, rect = Arrays(Patch(*[np.zeros((900, 900), np.uint8)] * 2), gsd_m=0.01), Rect(0, 0, 900, 100)
+    unset = replace(CONFIG, block_m=None, resamples=20)
+    assert sized(unset, [pair]).block_m == 2
+    found = evaluate_pairs([pair], unset, rect)["all"]
+    assert len(found.tables) == 18 * 2
+    assert found.to_dict()["intervals"]["of_what"] == "squares of 0.5 m"  # of 1 m there are nine
+
+
+def test_each_source_has_squares_of_its_own():
+    large, small = (
+        Arrays(Patch(*[np.zeros(shape, np.uint8)] * 2), source=str(shape)) for shape in ((900, 900), (160, 160))
+    )
+    found = evaluate_pairs([large, small], replace(CONFIG, block_m=None, resamples=20))
+    assert {name: one.tables.blocks for name, one in found.items()} == {
+        "all": "squares of 0.5 and 2 m", "(900, 900)": "squares of 2 m", "(160, 160)": "squares of 0.5 m",
+    }  # fmt: skip
+
+
 def test_large_ground_has_larger_blocks_and_sums_stay(monkeypatch):
     wanted = evaluated(field()).scores
     monkeypatch.setattr(ground_module, "MAX_BLOCKS", 4)
     tables = count_pair(field(), CONFIG)
     assert len(tables) <= 4
+    assert tables.blocks == "squares of 0.8 m"
     assert score_tables(tables, CONFIG).scores["miou"] == wanted["miou"]
 
 

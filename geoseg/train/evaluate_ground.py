@@ -31,6 +31,11 @@ _OVERLAP = 0.01
 class Ground(Protocol):
     """A part of a raster, cut into blocks; places are counted from its upper left corner."""
 
+    @property
+    def side_px(self) -> float | None:
+        """Side of the squares, pixels; None where the blocks are none."""
+        ...
+
     def __len__(self) -> int:
         """Number of blocks."""
         ...
@@ -68,7 +73,7 @@ class Squares:
         """
         while math.ceil(shape[0] / side_px) * math.ceil(shape[1] / side_px) > MAX_BLOCKS:
             side_px *= 2
-        self._shape, self._side = shape, side_px
+        self._shape, self.side_px = shape, side_px
         self._lattice = max(1, math.ceil(shape[0] / side_px)), max(1, math.ceil(shape[1] / side_px))
 
     def __len__(self) -> int:
@@ -77,8 +82,8 @@ class Squares:
 
     def of(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Square of each place."""
-        row = np.minimum(((rows + 0.5) / self._side).astype(np.int64), self._lattice[0] - 1)
-        col = np.minimum(((cols + 0.5) / self._side).astype(np.int64), self._lattice[1] - 1)
+        row = np.minimum(((rows + 0.5) / self.side_px).astype(np.int64), self._lattice[0] - 1)
+        col = np.minimum(((cols + 0.5) / self.side_px).astype(np.int64), self._lattice[1] - 1)
         return np.asarray(row * self._lattice[1] + col)
 
     nearest = of
@@ -90,7 +95,7 @@ class Squares:
     def rect(self, block: int) -> Rect:
         """What a square spans."""
         row, col = divmod(block, self._lattice[1])
-        corners = [math.ceil(value * self._side - 0.5) for value in (row, col, row + 1, col + 1)]
+        corners = [math.ceil(value * self.side_px - 0.5) for value in (row, col, row + 1, col + 1)]
         return Rect(*corners).clip(self._shape)
 
     def name(self, block: int) -> str:  # noqa: ARG002 - the protocol names it
@@ -100,6 +105,8 @@ class Squares:
 
 class PlotsOf:
     """Plots as they lie in a part; a pixel or a plant belongs to the plot that holds its centre."""
+
+    side_px = None
 
     def __init__(self, names: Sequence[str], shapes: np.ndarray, part: Rect) -> None:
         """Index them.

@@ -117,7 +117,6 @@ def _counts(one: Evaluation) -> Figure | None:
     if not counts.any():
         return None
     figure = _figure(8, 4)
-    them = "plot" if any(one.tables.names) else f"square of {one.config.block_m:g} m"
     for axes, code in zip(figure.subplots(1, 2), (CROP, WEED), strict=True):
         truth, guess = counts[:, code].T
         top = max(truth.max(), guess.max(), 1) * 1.05
@@ -125,7 +124,10 @@ def _counts(one: Evaluation) -> Figure | None:
         axes.plot(truth, guess, "o", markersize=4, alpha=0.6, color=LEGEND[code].hex)
         name = LEGEND[code].name
         axes.set(xlabel="labelled", ylabel="counted", aspect="equal")
-        axes.set_title(f"{name} plants in each {them}, R² {one.scores[f'counts.{name}.r2']:.2f}")
+        axes.set_title(f"{name}, R² {one.scores[f'counts.{name}.r2']:.2f}")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)
+    figure.suptitle(f"plants in {one.tables.blocks}")
     return figure
 
 

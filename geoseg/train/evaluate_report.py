@@ -19,7 +19,7 @@ from geoseg.train.evaluate_ground import Plots
 from geoseg.train.evaluate_pictures import draw_all
 from geoseg.train.evaluate_scores import Evaluation, score_tables
 from geoseg.train.evaluate_settings import EvaluateConfig, Pair
-from geoseg.train.evaluate_tables import Tables, count_pair, join_tables
+from geoseg.train.evaluate_tables import Tables, count_pair, join_tables, sized
 from geoseg.windows import Rect
 
 __all__ = ["blocks_as_csv", "evaluate_pairs", "evaluation_dict", "evaluation_lines", "write_report"]
@@ -46,10 +46,13 @@ def evaluate_pairs(
     Raises:
         LabelError: If labels or predictions cannot be read, or no pixel has both.
     """
-    tables: dict[str, list[Tables]] = {}
+    sources: dict[str, list[Pair]] = {}
     for pair in pairs:
-        tables.setdefault(pair.source, []).append(count_pair(pair, config, part, plots))
-    joined = {source: join_tables(parts) for source, parts in tables.items()}
+        sources.setdefault(pair.source, []).append(pair)
+    joined = {}
+    for source, of_it in sources.items():
+        how = config if plots else sized(config, of_it, part)
+        joined[source] = join_tables([count_pair(pair, how, part, plots) for pair in of_it])
     whole = join_tables(list(joined.values()))
     if not whole.matrix.sum():
         raise LabelError("no pixel has both a label and a prediction; look at the labels, and at --rows and --cols")
@@ -165,16 +168,14 @@ def _interval(one: Evaluation, name: str) -> str:
 
 
 def _page(found: Mapping[str, Evaluation], title: str, pictures: list[tuple[str, str]]) -> Iterator[str]:
-    config, blocks = found[ALL].config, len(found[ALL].tables)
+    config, tables = found[ALL].config, found[ALL].tables
     yield f"# Evaluation: {title}"
     yield ""
-    plots = any(found[ALL].tables.names)
-    ground, them = ("the plots", "plots") if plots else (f"squares of {config.block_m:g} m", "squares")
     yield (
         f"Edges count as hit within {config.tolerance_m:g} m. Plants are regions of at least "
-        f"{config.min_object_m2 * 1e4:g} cm², or what the labels and the run outline. Counts are compared in {ground}: "
-        f"{BLOCKS}. Intervals hold {config.level:.0%} of {config.resamples} bootstrap draws of {blocks} "
-        f"{them}, seed {config.seed}. What each figure means: docs/evaluation.md."
+        f"{config.min_object_m2 * 1e4:g} cm², or what the labels and the run outline. Counts are compared in "
+        f"{tables.blocks}: {BLOCKS}. Intervals hold {config.level:.0%} of {config.resamples} bootstrap draws of these "
+        f"{len(tables)}, seed {config.seed}. What each figure means: docs/evaluation.md."
     )
     for name, one in found.items():
         yield from ("", f"## {name}", "", "| figure | value | interval |", "| --- | ---: | --- |")

@@ -52,8 +52,7 @@ class Evaluation:
             "level": self.config.level,
             "resamples": self.config.resamples,
             "seed": self.config.seed,
-            "of_what": "plots" if any(self.tables.names) else f"squares of {self.config.block_m:g} m",
-            "block_m": self.config.block_m,
+            "of_what": self.tables.blocks,
             "blocks": len(self.tables),
             "of": {name: [_plain(low), _plain(high)] for name, (low, high) in self.intervals.items()},
         }

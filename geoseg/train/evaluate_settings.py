@@ -20,7 +20,8 @@ class EvaluateConfig:
     """How scores are taken (`geoseg evaluate --set KEY=VALUE`).
 
     Attributes:
-        block_m: Side of the blocks over which is resampled and in which plants are counted, metres.
+        block_m: Side of the blocks over which is resampled and in which plants are counted, metres; by itself 2 m,
+            halved until there are ten blocks.
         tolerance_m: Farthest distance at which an edge counts as hit, metres; at least one pixel.
         min_object_m2: Smaller regions are no plants, in labels and prediction, square metres.
         bins: Bins of the confidence.
@@ -35,7 +36,7 @@ class EvaluateConfig:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    block_m: float = 2.0
+    block_m: float | None = None
     tolerance_m: float = 0.01
     min_object_m2: float = 1e-4
     bins: int = 20
@@ -53,7 +54,7 @@ class EvaluateConfig:
             ConfigError: With the name, the value and what is expected.
         """
         for name in ("block_m", "bins"):
-            if not getattr(self, name) > 0:
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected more than 0")
         for name in ("tolerance_m", "min_object_m2", "resamples", "worst"):
             if not getattr(self, name) >= 0:

@@ -7,8 +7,8 @@ weighs them anew. A block is a square of ground, or a plot; pixels of one block 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from geoseg.train.evaluate_objects import Matches, ObjectPass, match_objects
 from geoseg.train.evaluate_settings import EvaluateConfig, Opened, Pair, Patch
 from geoseg.windows import Rect
 
-__all__ = ["Tables", "count_pair", "join_tables"]
+__all__ = ["Tables", "count_pair", "join_tables", "sized"]
 
 _STRIP_PX = 2**21
+_LARGEST_M, _ENOUGH = 2.0, 10
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Tables:
         cells: (cells, 4) block, share of weed predicted, labelled weed m2, m2 seen.
         where: The pair and rectangle of each block.
         names: Name of each block, empty where its place says all.
+        sides_m: Sides of the blocks that are squares, each once; empty where all are plots.
     """
 
     matrix: np.ndarray
@@ -52,10 +54,16 @@ class Tables:
     cells: np.ndarray
     where: tuple[tuple[Pair, Rect], ...]
     names: tuple[str, ...]
+    sides_m: tuple[float, ...]
 
     def __len__(self) -> int:
         """Number of blocks."""
         return len(self.where)
+
+    @property
+    def blocks(self) -> str:
+        """What the blocks are, for people: ``squares of 2 m`` or ``plots``."""
+        return f"squares of {' and '.join(f'{side:g}' for side in self.sides_m)} m" if self.sides_m else "plots"
 
 
 _PER_BLOCK = ("matrix", "edges", "bins", "near", "whole", "counts", "spray")
@@ -67,7 +75,23 @@ def join_tables(tables: list[Tables]) -> Tables:
     cells = [one.cells + np.array([first, 0, 0, 0]) for one, first in zip(tables, start, strict=True)]
     parts = {name: np.concatenate([getattr(one, name) for one in tables]) for name in _PER_BLOCK}
     where, names = (tuple(entry for one in tables for entry in getattr(one, key)) for key in ("where", "names"))
-    return Tables(**parts, cells=np.concatenate(cells), where=where, names=names)
+    sides = tuple(sorted({side for one in tables for side in one.sides_m}))
+    return Tables(**parts, cells=np.concatenate(cells), where=where, names=names, sides_m=sides)
+
+
+def sized(config: EvaluateConfig, pairs: Sequence[Pair], part: Rect | None = None) -> EvaluateConfig:
+    """The settings with a side of the squares: as it is set, else one that gives ten of them on this ground.
+
+    Three images of 1.6 m are three squares of 2 m: too few for an interval, so they are cut into squares of 1 m.
+    """
+    if config.block_m is not None:
+        return config
+    side = _LARGEST_M
+    shapes = [((part or Rect(0, 0, *one.shape)).clip(one.shape).shape, one.gsd_m) for one in pairs]
+    smallest = max((gsd for _, gsd in shapes), default=side)
+    while side / 2 > smallest and sum(len(Squares(shape, side / gsd)) for shape, gsd in shapes) < _ENOUGH:
+        side /= 2
+    return replace(config, block_m=side)
 
 
 def count_pair(pair: Pair, config: EvaluateConfig, part: Rect | None = None, plots: Plots | None = None) -> Tables:
@@ -80,7 +104,7 @@ def count_pair(pair: Pair, config: EvaluateConfig, part: Rect | None = None, plo
         plots: Count in these instead of squares, and leave out what lies in none.
     """
     rect = (part or Rect(0, 0, *pair.shape)).clip(pair.shape)
-    ground = Squares(rect.shape, config.block_m / pair.gsd_m) if plots is None else plots.of_part(rect)
+    ground = Squares(rect.shape, (config.block_m or _LARGEST_M) / pair.gsd_m) if plots is None else plots.of_part(rect)
     counts = _Counts(pair, config, rect, ground)
     with pair.open() as opened:
         for strip in _strips(rect):
@@ -166,7 +190,10 @@ class _Counts:
         per_block = {name: one[kept] for name, one in zip(_PER_BLOCK, counted, strict=True)}
         blocks = np.flatnonzero(kept).tolist()
         where = tuple((self.pair, self._place(block)) for block in blocks)
-        return Tables(**per_block, cells=cells, where=where, names=tuple(self.ground.name(block) for block in blocks))
+        names = tuple(self.ground.name(block) for block in blocks)
+        side = self.ground.side_px
+        sides = () if side is None else (round(side * self.pair.gsd_m, 6),)
+        return Tables(**per_block, cells=cells, where=where, names=names, sides_m=sides)
 
     def _objects(self, matches: Matches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         by_centre = np.zeros((self.size, len(LEGEND), 3))
