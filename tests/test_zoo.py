@@ -31,7 +31,6 @@ SMALL = {
         "encoder": "tu-vit_tiny_patch16_224",
         "decoder_intermediate_channels": [16, 16, 32, 32],
         "decoder_fusion_channels": 16,
-        "dynamic_img_size": True,
     },
     "smp_segformer": {"encoder": "mit_b0"},
     "mask2former": {"width": 24, "depths": [1, 1, 1, 1], "decoder": 32, "queries": 8},
@@ -175,6 +174,7 @@ def test_an_encoder_without_published_weights_is_named():
     [
         ("smp_unet", {"encoder": "tu-hf-hub:someone/something"}, "is not known; expected a name of smp.encoders"),
         ("smp_unet", {"encoder": "tu-local-dir:/tmp"}, "is not known"),
+        ("smp_unet", {"encoder": "tu-swin_tiny_patch4_window7_224"}, "takes images of .224, 224. pixels only"),
         ("smp_unet", {"encoder_weights": "imagenet"}, "'encoder_weights' is not known"),
         ("smp_unet", {"checkpoint_path": "/tmp/x"}, "'checkpoint_path' is not known"),
         ("smp_unet", {"activation": "softmax"}, "'activation' is not known"),

@@ -22,7 +22,7 @@ from geoseg.errors import ModelError
 from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard
 from geoseg.models.storage import save
-from geoseg.models.zoo import ARCHITECTURES, build, reach
+from geoseg.models.zoo import ARCHITECTURES, Architecture, build, reach
 
 __all__ = ["Known", "import_model"]
 
@@ -36,6 +36,7 @@ _TORCHGEO = {
 }
 """What torchgeo's SemanticSegmentationTask calls a model, to its name here."""
 _PREFIXES = ("", "model.", "module.", "net.", "network.")
+_SWAP = f"geoseg needs {', '.join(LEGEND.names)} in this order: swap the outputs of the last layer before the import"
 _WRITE_PX, _MARGIN_PX = 1024, 128
 
 
@@ -84,16 +85,22 @@ def import_model(path: Path, out: Path, known: Known) -> ModelCard:
     if out.exists():
         raise ModelError(f"{out} is there already; remove it or choose another --out")
     if known.classes != LEGEND.names:
-        raise ModelError(
-            f"the classes are {', '.join(known.classes)}; geoseg needs {', '.join(LEGEND.names)} in this order: swap "
-            "the outputs of the last layer before the import"
-        )
+        raise ModelError(f"the classes are {', '.join(known.classes)}; {_SWAP}")
     content = _read(path)
+    _not_swapped(content, path)
     architecture, params = _architecture(content, known, path)
     module = build(architecture, params, len(known.bands), len(known.classes))
     state = _fitting(content, module.state_dict(), architecture, path)
     module.load_state_dict(state)
     return save(out, _card(known, architecture, params, module, path), module.eval(), half=False)
+
+
+def _not_swapped(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse a checkpoint that names a class of ours at another place; a background may be called what it likes."""
+    facts = content.get("hyper_parameters")
+    names = [str(name).strip().lower() for name in (facts.get("labels") if isinstance(facts, Mapping) else None) or ()]
+    if any(name in LEGEND.names and LEGEND.names[nth : nth + 1] != (name,) for nth, name in enumerate(names)):
+        raise ModelError(f"{path} says that its classes are {', '.join(names)}; {_SWAP}")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -164,10 +171,20 @@ def _fitting(
     return found
 
 
+def _tiling(one: Architecture, module: nn.Module, bands: int) -> dict[str, Any]:
+    """Windows with the margin that the network needs; where it knows places by number, of the size it was made for."""
+    far = reach(module, bands, one.stride) if one.local else None
+    margin = math.ceil((_MARGIN_PX if far is None else far) / one.stride) * one.stride
+    write = math.ceil(_WRITE_PX / one.stride) * one.stride
+    sizes = [size for part in module.modules() if isinstance(size := getattr(part, "img_size", None), tuple)]
+    if far is None and sizes:
+        side = min(sizes[0])
+        margin = side // 4 // one.stride * one.stride
+        write = side - 2 * margin
+    return {"write_px": write, "margin_px": margin, "stride_px": one.stride, "reach_px": far, "exact": far is not None}
+
+
 def _card(known: Known, architecture: str, params: Mapping[str, Any], module: nn.Module, path: Path) -> ModelCard:
-    stride = ARCHITECTURES[architecture].stride
-    far = reach(module, len(known.bands), stride) if ARCHITECTURES[architecture].local else None
-    margin = math.ceil((_MARGIN_PX if far is None else far) / stride) * stride
     low, middle, high = known.gsd_m
     fields = {
         "name": known.name,
@@ -180,13 +197,7 @@ def _card(known: Known, architecture: str, params: Mapping[str, Any], module: nn
         "mean": known.mean,
         "std": known.std,
         "gsd": {"min_m": low, "train_m": middle, "max_m": high},
-        "tiling": {
-            "write_px": math.ceil(_WRITE_PX / stride) * stride,
-            "margin_px": margin,
-            "stride_px": stride,
-            "reach_px": far,
-            "exact": far is not None,
-        },
+        "tiling": _tiling(ARCHITECTURES[architecture], module, len(known.bands)),
         "licence": known.licence,
         "attribution": known.attribution,
         "training": {"imported": path.name},

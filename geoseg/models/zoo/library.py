@@ -30,7 +30,7 @@ def smp_network(
 
     Raises:
         ImportError: If the library is not installed.
-        ValueError: If the encoder or an argument is not known.
+        ValueError: If the encoder or an argument is not known, or the encoder takes images of one size only.
     """
     import segmentation_models_pytorch as smp
     import timm
@@ -43,7 +43,12 @@ def smp_network(
     for name in params:
         if not name.startswith("decoder_") and name not in _SMP_PARAMS:
             raise ValueError(f"{name!r} is not known; expected encoder, decoder_... or {', '.join(_SMP_PARAMS)}")
+    if kind == "DPT":  # the same weights, for windows of any size; a ViT takes only its own otherwise
+        params = {"dynamic_img_size": True} | params
     network: nn.Module = getattr(smp, kind)(encoder, encoder_weights=None, in_channels=bands, classes=classes, **params)
+    fixed = [part.img_size for part in network.modules() if getattr(part, "strict_img_size", False)]
+    if fixed:
+        raise ValueError(f"encoder {encoder!r} takes images of {fixed[0]} pixels only; expected one for any size")
     return network
 
 

@@ -75,7 +75,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "smp_pspnet": _smp("PSPNet", "pyramid pooling (Zhao et al. 2017)"),
     "smp_segformer": _smp("Segformer", "SegFormer's decoder (Xie et al. 2021) on any encoder, mit_b0 for the original"),
     "smp_upernet": _smp("UPerNet", "UPerNet (Xiao et al. 2018)"),
-    "smp_dpt": _smp("DPT", "dense prediction transformer (Ranftl et al. 2021) on a ViT", 16, graph=False),
+    "smp_dpt": _smp("DPT", "dense prediction transformer (Ranftl et al. 2021) on a ViT", graph=False),
     "segformer": Architecture(SegFormer, 32, "SegFormer (Xie et al. 2021) of transformers", "transformers"),
     "mask2former": Architecture(
         Mask2Former, 32, "Mask2Former (Cheng et al. 2022) on Swin", "transformers", graph=False
