@@ -91,6 +91,18 @@ def test_plants_without_a_label_are_found(tmp_path):
     assert "unlabelled" not in set(checked(tmp_path, labels)["kind"])
 
 
+def test_a_crack_in_the_soil_is_no_plant_and_a_plant_in_shadow_is_one(tmp_path):
+    image, labels = IMAGE.copy(), TRUTH.copy()
+    image[:, 57:63, 100:400] = np.array([20, 22, 15])[:, None, None]  # as green as a leaf by its index alone
+    dark = plant(5, 5)
+    image[(slice(None), *dark)] = image[(slice(None), *dark)] * 0.35
+    labels[dark] = 0
+    ortho = write(tmp_path / "ortho.tif", image)
+    findings = only(check_labels(ortho, write(tmp_path / "labels.tif", labels[None])), "unlabelled")
+    assert len(findings) == 1
+    assert findings.contains(place(dark[0].start + 12, dark[1].start + 12)).all()
+
+
 def test_labels_on_bare_soil_are_found(tmp_path):
     labels = TRUTH.copy()
     labels[57:70, 60:75] = WEED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -21,12 +21,27 @@ from geoseg.train.labelshift import Covariance, covariance
 from geoseg.train.tilebands import excess_green
 from geoseg.windows import Rect, blocks
 
-__all__ = ["Scan", "green_threshold", "otsu", "raster_sink", "scan", "seam_edges"]
+__all__ = ["Scan", "Soil", "otsu", "raster_sink", "scan", "seam_edges", "soil_of"]
 
 BLOCK_PX = 1024
 _SAMPLE_PX, _SAMPLES = 256, 256
 _FAINT = 3.0
 _BINS = np.linspace(-1, 2, 1201)
+
+
+class Soil(NamedTuple):
+    """Where soil ends in an image.
+
+    Attributes:
+        threshold: Excess green above which a pixel is vegetation.
+        faint: Excess green above which a pixel may be vegetation, shaded, thin or far out of focus.
+        dark: Half the brightness of the ground (red + green + blue); what is darker counts as this in the index, or
+            every crack in the soil would be green.
+    """
+
+    threshold: float
+    faint: float
+    dark: float
 
 
 @dataclass
@@ -36,18 +51,16 @@ class Scan:
     Attributes:
         folder: Holds ``classes.tif`` (labels, 255 outside the image), ``green.tif`` (0 or 1), ``overlap.tif`` (0 or 1),
             ``labelled.tif`` (0 or 100) and ``greenness.tif`` (0 or 100 by the faint threshold, 255 where unknown).
-        threshold: Excess green above which a pixel is vegetation.
-        faint: Excess green above which a pixel may be vegetation, shaded, thin or far out of focus.
+        soil: Where soil ends in this image.
         parts: Agreement of labels and greenness per part that has enough labels.
     """
 
     folder: Path
-    threshold: float
-    faint: float
+    soil: Soil
     parts: list[tuple[Rect, Covariance]] = field(default_factory=list)
 
 
-def green_threshold(reader: Reader, shape: tuple[int, int], spread: float) -> tuple[float, float]:
+def soil_of(reader: Reader, shape: tuple[int, int], spread: float) -> Soil:
     """Excess green that parts vegetation from soil in this image, and the highest that may still be soil.
 
     Otsu's threshold lies halfway to full leaves, above thin and shaded ones. What is below it is soil and some of
@@ -63,16 +76,25 @@ def green_threshold(reader: Reader, shape: tuple[int, int], spread: float) -> tu
     """
     cells = list(blocks(shape, _SAMPLE_PX))
     step = max(1, len(cells) // _SAMPLES)
+    sample = cells[step // 2 :: step]
+    dark = _brightness(reader, sample) / 2
     counts = np.zeros(len(_BINS) - 1, np.int64)
-    for rect in cells[step // 2 :: step]:
-        index, valid = _index(reader, rect, 0)
+    for rect in sample:
+        index, valid = _index(reader, rect, 0, dark)
         counts += np.histogram(index[valid], _BINS)[0]
     limit = otsu(counts)
     centres = (_BINS[1:] + _BINS[:-1]) / 2
     soil = np.where(centres < limit, counts, 0)
     median = _weighted_median(centres, soil)
     sigma = max(1.4826 * _weighted_median(np.abs(centres - median), soil), 0.0025)
-    return min(limit, median + spread * sigma), min(limit, median + _FAINT * sigma)
+    return Soil(min(limit, median + spread * sigma), min(limit, median + _FAINT * sigma), dark)
+
+
+def _brightness(reader: Reader, cells: list[Rect]) -> float:
+    """Median of red + green + blue: that of the ground, which is most of an early field."""
+    sums = [image[:3].sum(axis=0, dtype=np.float32)[valid] for image, valid in map(reader.read, cells)]
+    found = np.concatenate([np.zeros(0, np.float32), *sums])
+    return float(np.median(found)) if len(found) else 0.0
 
 
 def otsu(counts: np.ndarray) -> float:
@@ -91,21 +113,21 @@ def scan(ortho: Ortho, labels: Labels, folder: Path, spread: float, reach_px: in
         ortho: The image.
         labels: On its grid.
         folder: Where to put the rasters.
-        spread: See `green_threshold`.
+        spread: See `soil_of`.
         reach_px: Largest shift that is looked for.
         min_label_px: Labelled pixels that a part must have to be judged for shifts.
     """
     shape = (int(labels.grid.shape[0]), int(labels.grid.shape[1]))
     with ExitStack() as stack:
         reader = stack.enter_context(ortho.reader(labels.grid))
-        found = Scan(folder, *green_threshold(reader, shape, spread))
+        found = Scan(folder, soil_of(reader, shape, spread))
         names = ("classes", "green", "overlap", "labelled", "greenness")
         sinks = {name: stack.enter_context(raster_sink(folder / f"{name}.tif", labels.grid)) for name in names}
         progress = stack.enter_context(bar("labels", shape[0] * shape[1], "px"))
         for rect in blocks(shape, BLOCK_PX):
-            index, valid = _index(reader, rect, reach_px)
+            index, valid = _index(reader, rect, reach_px, found.soil.dark)
             inner = np.s_[reach_px : reach_px + rect.shape[0], reach_px : reach_px + rect.shape[1]]
-            green = (index[inner] > found.threshold) & valid
+            green = (index[inner] > found.soil.threshold) & valid
             classes = np.where(valid, labels.read(rect), np.uint8(NODATA))
             plant = (classes != SOIL) & (classes != NODATA)
             layers = {
@@ -113,7 +135,7 @@ def scan(ortho: Ortho, labels: Labels, folder: Path, spread: float, reach_px: in
                 "green": green,
                 "overlap": labels.overlap(rect),
                 "labelled": np.where(classes == SOIL, 0, 100),
-                "greenness": np.where(valid, np.where(index[inner] > found.faint, 100, 0), 255),
+                "greenness": np.where(valid, np.where(index[inner] > found.soil.faint, 100, 0), 255),
             }
             for name, values in layers.items():
                 sinks[name].write(values.astype(np.uint8), 1, window=_view(rect))
@@ -143,10 +165,10 @@ def raster_sink(path: Path, grid: Any) -> Any:
     return rasterio.open(path, "w", transform=grid.affine, crs=grid.crs.to_wkt(), **profile)
 
 
-def _index(reader: Reader, rect: Rect, reach_px: int) -> tuple[np.ndarray, np.ndarray]:
+def _index(reader: Reader, rect: Rect, reach_px: int, dark: float) -> tuple[np.ndarray, np.ndarray]:
     """Excess green of a rectangle and `reach_px` around, averaged over 3 x 3 pixels; validity of the rectangle."""
     image, valid = reader.read(rect.grow(reach_px + 1))
-    index = ndimage.uniform_filter(np.where(valid, excess_green(image[:3]), 0), 3)[1:-1, 1:-1]
+    index = ndimage.uniform_filter(np.where(valid, excess_green(image[:3], dark), 0), 3)[1:-1, 1:-1]
     inside = reach_px + 1
     return index, valid[inside : inside + rect.shape[0], inside : inside + rect.shape[1]]
 

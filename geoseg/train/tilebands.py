@@ -104,13 +104,17 @@ def unit_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image).float() / full_scale(image.dtype)
 
 
-def excess_green(image: np.ndarray) -> np.ndarray:
+def excess_green(image: np.ndarray, least: float = 0.0) -> np.ndarray:
     """(H, W) float32 excess green index (2 G - R - B) / (R + G + B) of a (3, H, W) image, 0 where it is black.
+
+    Args:
+        image: Red, green and blue.
+        least: The sum of the three counts as at least this: in deep shadow the index is noise over nearly nothing.
 
     Reference: Woebbecke et al. 1995, https://doi.org/10.13031/2013.27838
     """
     red, green, blue = image.astype(np.float32)
-    total = red + green + blue
+    total = np.maximum(red + green + blue, np.float32(least))
     index: np.ndarray = np.divide(2 * green - red - blue, total, out=np.zeros_like(total), where=total > 0)
     return index
 
