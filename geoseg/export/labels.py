@@ -54,7 +54,7 @@ _KINDS = (
     ("two_classes", (204, 0, 119)), ("overlap", (153, 51, 204)), ("unlabelled", (0, 114, 178)),
     ("no_green", (230, 159, 0)), ("shift", (0, 0, 0)), ("sliver", (120, 120, 120)), ("model", (86, 180, 233)),
 )  # fmt: skip
-_RANK = Label('if("rank" <= 20 or @map_scale <= 500, "rank", null)', 8, inside=False)
+_RANK = Label('if("rank" <= 20 or @map_scale <= 50, "rank", null)', 8, inside=False)
 """Numbers of the first twenty from afar, of all when looked at closely."""
 _FORM = Form(
     aliases={
