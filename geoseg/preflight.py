@@ -33,6 +33,7 @@ _Result = TypeVar("_Result")
 # Measured on the potato and maize fields at 3 mm, and on copies of them (`geoseg.ortho.looks`, medians of 25 and 16
 # places). Detail: 0.17 and 0.27 as they are, 0.11 and 0.12 blurred by a Gaussian of 1 pixel, 0.09 by one of 1.5 pixels,
 # 0.10 when reduced and enlarged four times. Streaks: 1.6 and 1.5; 3.6 and 4.8 when moved by 9 pixels.
+_ABOUT = 1.05
 _BLURRED, _SOFT, _STREAKY = 0.105, 0.125, 2.5
 # The same: no pixel in 5000 is saturated; exposed 1.3 times as much 1 % are, 1.5 times as much 5 to 8 %. Their values
 # end at 73 and 75 % of the scale; at a quarter of the light at 18 %, where rounding to 8 bits begins to show.
@@ -114,8 +115,12 @@ def _resolution(ortho: Ortho, card: ModelCard) -> Iterator[Finding]:
     if caught is not None:
         yield caught
     else:
-        span = f"{card.gsd.min_m * 1e3:.3g} to {card.gsd.max_m * 1e3:.3g}"
-        yield Finding("ok", "resolution", f"{ortho.gsd_m * 1e3:.3g} mm per pixel; the model takes {span}")
+        found, fine = f"{ortho.gsd_m * 1e3:.3g} mm per pixel; the model takes {card.gsd.span}", card.gsd.seedlings_m
+        if fine is not None and ortho.gsd_m > fine * _ABOUT:
+            remedy = "fly lower if plants and weeds of a few centimetres must be found; larger ones are found as well"
+            yield Finding("note", "resolution", found, remedy)
+        else:
+            yield Finding("ok", "resolution", found)
 
 
 def _georeference(ortho: Ortho, card: ModelCard) -> Iterator[Finding]:

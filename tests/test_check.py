@@ -135,6 +135,17 @@ def test_a_sound_ortho_has_none(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("seedlings_m", "level"), [(None, "ok"), (0.005, "ok"), (0.0049, "ok"), (0.003, "note")])
+def test_an_ortho_too_coarse_for_seedlings_is_told(tmp_path: Path, seedlings_m: float | None, level: str) -> None:
+    path = write(tmp_path / "ortho.tif", sharp(), tiled=True, overviews=[2, 4])
+    card = CARD.model_copy(update={"gsd": CARD.gsd.model_copy(update={"seedlings_m": seedlings_m})})
+    found = {f.topic: f for f in preflight(Ortho.open(path, None, CARD.bands), card)}["resolution"]
+    assert found.level == level
+    assert found.text.startswith("5 mm per pixel; the model takes 2.5 to 8 mm")
+    assert (seedlings_m is None) == ("seedlings" not in found.text)
+    assert ("fly lower" in found.remedy) == (level == "note")
+
+
 def test_an_invented_place_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "ortho.tif", sharp(), crs=None, transform=None)
     found = {f.topic: f for f in check(path, OrthoConfig(gsd_m=0.005))}

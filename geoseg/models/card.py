@@ -43,11 +43,20 @@ class GsdRange(_Part):
         train_m: The one that most training images had.
         min_m: The finest that the model was trained for.
         max_m: The coarsest that the model was trained for.
+        seedlings_m: The coarsest at which plants of a few centimetres were found as well as at `train_m`; None where it
+            was not measured.
     """
 
     train_m: float = Field(gt=0)
     min_m: float = Field(gt=0)
     max_m: float = Field(gt=0)
+    seedlings_m: float | None = Field(default=None, gt=0)
+
+    @property
+    def span(self) -> str:
+        """For people: ``2 to 5 mm per pixel, 3 mm or finer for seedlings``."""
+        whole = f"{self.min_m * 1e3:.3g} to {self.max_m * 1e3:.3g} mm per pixel"
+        return whole if self.seedlings_m is None else f"{whole}, {self.seedlings_m * 1e3:.3g} mm or finer for seedlings"
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -34,8 +34,10 @@ def quality_section(summary: Mapping[str, Any], facts: Mapping[str, Any], sure: 
         figure("valid_ha", "Seen", summary["valid_ha"], area(summary["valid_ha"]), f"{percent(seen)} of the field"),
     ]
     if gsd := card.get("gsd"):
+        fine = gsd.get("seedlings_m")
+        note = "per pixel" if fine is None else f"per pixel; {_mm(fine)} or finer for seedlings"
         span = f"{gsd['min_m'] * 1000:g} to {gsd['max_m'] * 1000:g} mm"
-        figures.append(figure("model_gsd", "Model trained for", gsd, span, "per pixel"))
+        figures.append(figure("model_gsd", "Model trained for", gsd, span, note))
     if sure:
         mean = sure["mean_all_percent"]
         figures.append(figure("confidence", "Mean confidence", mean, percent(mean / 100), _sampled(sure)))

@@ -90,10 +90,11 @@ def stand_lines(stand: Mapping[str, Any]) -> Iterator[str]:
 
 def card_lines(card: Mapping[str, Any]) -> Iterator[str]:
     """A model card for people."""
-    gsd = card["gsd"]
+    from geoseg.models.card import GsdRange
+
     yield f"{card['name']} {card['version']}  {card['description']}"
     yield f"  bands       {', '.join(card['bands'])}"
-    yield f"  resolution  {gsd['min_m'] * 1000:g} to {gsd['max_m'] * 1000:g} mm per pixel"
+    yield f"  resolution  {GsdRange.model_validate(card['gsd']).span}"
     yield f"  licence     {card['licence']}"
     for name, found in card["scores"].items():
         classes = ", ".join(
