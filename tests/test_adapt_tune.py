@@ -24,7 +24,7 @@ from geoseg.adapt.pseudo import PseudoConfig
 from geoseg.adapt.segmenter import load_rule
 from geoseg.adapt.tune import TuneConfig, class_weights, generalised_cross_entropy
 from geoseg.cli import main
-from geoseg.cli_adapt import adapted
+from geoseg.cli.adapt import adapted
 from geoseg.config import Config, load_as
 from geoseg.errors import ConfigError, InputError, OrthoError
 from geoseg.models.card import CARD, ModelCard

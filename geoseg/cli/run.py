@@ -1,13 +1,9 @@
-"""The command line: thin commands over the functions of the package. Imports nothing heavy until a command runs.
-
-Exit codes: 0 done; 1 a run that could not be finished; 2 input or options that cannot be used.
-"""
+"""The main job and its stages: run, segment, vectorize, prescribe, count, and the demo."""
 
 from __future__ import annotations
 
 import functools
 import json
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,75 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg import (
-    __version__,
-    cli_adapt,
-    cli_check,
-    cli_config,
-    cli_export,
-    cli_models,
-    cli_plants,
-    cli_report,
-    cli_spray,
-)
-from geoseg.cli_options import (
-    PATH,
-    complete_files,
-    complete_machines,
-    complete_models,
-    config_options,
-    ortho_options,
-    set_option,
-)
-from geoseg.errors import GeosegError, InputError
+from geoseg.cli.adapt import adapted
+from geoseg.cli.options import PATH, complete_files, complete_machines, config_options, ortho_options
+from geoseg.errors import InputError
 
 if TYPE_CHECKING:
     from geoseg.config import Config
     from geoseg.results import Run
 
-__all__ = ["main"]
-
-
-class _Group(click.Group):
-    """Shows geoseg's own errors as one line, with the exit code of their kind."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except GeosegError as error:
-            if context.params.get("debug"):
-                raise
-            click.echo(f"geoseg: {' '.join(str(error).split())}", err=True)
-            context.exit(2 if isinstance(error, InputError) else 1)
-        except BrokenPipeError:
-            context.exit(1)
-        except PermissionError as error:
-            if context.params.get("debug"):
-                raise
-            file = error.filename2 or error.filename or "a file"
-            remedy = "close it in QGIS and other programs, or make it writable, and run the same command again"
-            click.echo(f"geoseg: {file} cannot be written: {error.strerror}; {remedy}", err=True)
-            context.exit(1)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="geoseg")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.option("--json-events", is_flag=True, help="Progress of any command on stderr as JSON lines.")
-@click.pass_context
-def main(context: click.Context, debug: bool, json_events: bool) -> None:  # noqa: ARG001 - the group reads debug
-    """Turn drone flights over crop fields into sprayer maps.
-
-    Start with `geoseg demo`, then `geoseg run ORTHO`.
-    """
-    if json_events:
-        from geoseg.progress import json_lines, listen
-
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-            # A program that listens stops us in this way, however it was started itself: jobs in the background of a
-            # shell script ignore the signal, and so do their children.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        context.with_resource(listen(json_lines(sys.stderr)))
+__all__ = ["count", "demo", "prescribe", "run", "segment", "vectorize"]
 
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -144,7 +80,7 @@ def _tell(stack: ExitStack, events: Path | None, json_events: bool, profile: Pat
         raise InputError(f"{error.filename} cannot be written: {error.strerror}") from error
 
 
-@main.command()
+@click.command()
 @config_options
 @click.argument("orthos", metavar="ORTHO...", nargs=-1, required=True, type=str, shell_complete=complete_files)
 @ortho_options
@@ -164,7 +100,7 @@ def run(orthos: tuple[str, ...], as_json: bool, adapt_first: bool, **options: An
     from geoseg import job
 
     if adapt_first:
-        options["config"] = cli_adapt.adapted(orthos[0], options["out"], options["config"], options["boundary"])
+        options["config"] = adapted(orthos[0], options["out"], options["config"], options["boundary"])
     _print_run(job.run(orthos[0], **options), as_json)
 
 
@@ -180,7 +116,7 @@ def _run_flights(orthos: tuple[str, ...], as_json: bool, options: dict[str, Any]
         raise click.exceptions.Exit(1)
 
 
-@main.command()
+@click.command()
 @config_options
 @click.argument("ortho", type=str, shell_complete=complete_files)
 @ortho_options
@@ -192,7 +128,7 @@ def segment(as_json: bool, **options: Any) -> None:
     _print_run(job.segment(**options), as_json)
 
 
-@main.command()
+@click.command()
 @click.argument("run_directory", type=PATH)
 @config_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -203,7 +139,7 @@ def vectorize(run_directory: Path, config: Config, as_json: bool) -> None:
     _print_run(job.vectorize(run_directory, config=config), as_json)
 
 
-@main.command()
+@click.command()
 @click.argument("run_directory", type=PATH)
 @config_options
 @click.option(
@@ -229,7 +165,7 @@ def prescribe(run_directory: Path, config: Config, as_json: bool, **machine: flo
     _print_run(job.prescribe(run_directory, config=config), as_json)
 
 
-@main.command()
+@click.command()
 @click.argument("run_directory", type=PATH)
 @click.option("--plots", type=PATH, help="Polygon file of plots; named by its column plot_id, plot, id or name.")
 @click.option("--grid", "grid_m", type=float, help="Also count in square cells of this side, metres.")
@@ -245,115 +181,7 @@ def count(run_directory: Path, as_json: bool, **options: Any) -> None:
     click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(stand_lines(facts)))
 
 
-@main.command()
-@click.argument("config_file", type=PATH)
-@click.option("--out", "-o", type=PATH, required=True, help="The tile set to make.")
-@set_option("tile", "tile_px=512")
-def tile(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
-    """Cut labelled imagery into a tile set for training, as CONFIG_FILE says."""
-    from geoseg.config import load_as
-    from geoseg.train.tilecutting import TileConfig, make_tiles
-
-    count = make_tiles(load_as(TileConfig, config_file, overrides), out)
-    click.echo(f"{count} tiles in {out}")
-
-
-@main.command()
-@click.argument("config_file", type=PATH)
-@click.option("--out", "-o", type=PATH, required=True, help="The model directory to make.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to train.  [default: auto]")
-@set_option("train", "steps=400")
-def train(config_file: Path, out: Path, device: str | None, overrides: tuple[str, ...]) -> None:
-    """Train a model on tile sets, as CONFIG_FILE says."""
-    from geoseg.config import load_as
-    from geoseg.report.text import card_lines
-    from geoseg.train.fit import TrainConfig, fit
-
-    given = overrides if device is None else (*overrides, f"device={device}")
-    card = fit(load_as(TrainConfig, config_file, given), out)
-    click.echo("\n".join(card_lines(card.model_dump(mode="json"))))
-    click.echo(f"use it with   geoseg run ORTHO --model {out}")
-
-
-@main.group()
-def labels() -> None:
-    """Labels for training: check them, and bring them from one format into another."""
-
-
-def _label_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How to understand label files and the image, handed to the command as `label` and `image`."""
-
-    @set_option("labels", "column=species or radius_m=0.03")
-    @click.option("--crs", help="CRS of an ortho that has none, e.g. EPSG:32632.")
-    @click.option("--gsd", type=float, help="Metres per pixel of an ortho that has no georeference.")
-    @functools.wraps(command)
-    def wrapped(overrides: tuple[str, ...], crs: str | None, gsd: float | None, **options: Any) -> Any:
-        from geoseg.config import load_as
-        from geoseg.ortho import OrthoConfig
-        from geoseg.train.labelfiles import LabelConfig
-
-        label = load_as(LabelConfig, None, overrides)
-        return command(label=label, image=OrthoConfig(crs=crs, gsd_m=gsd), **options)
-
-    return wrapped
-
-
-@labels.command("check")
-@click.argument("ortho", type=PATH)
-@click.argument("labels", type=PATH)
-@click.option("--out", "-o", type=PATH, default=Path("suspicious.gpkg"), show_default=True, help="The layer to write.")
-@click.option("--model", "-m", shell_complete=complete_models, help="Also tell where this model disagrees and is sure.")
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-@_label_options
-def labels_check(ortho: Path, labels: Path, out: Path, model: str | None, as_json: bool, **how: Any) -> None:
-    """What may be wrong with LABELS of ORTHO, as a layer for QGIS, the most suspicious first."""
-    from geoseg.export.labels import write_suspicious
-    from geoseg.train.labelcheck import check_labels, count_kinds
-
-    findings = check_labels(ortho, labels, model=model, **how)
-    write_suspicious(findings, out)
-    counts = count_kinds(findings)
-    lines = [f"{count:6d}  {kind}" for kind, count in counts.items()]
-    click.echo(json.dumps(counts, indent=2) if as_json else "\n".join([*lines, f"look at them in {out}"]))
-
-
-@labels.command("convert")
-@click.argument("labels", type=PATH)
-@click.option("--ortho", type=PATH, required=True, help="The image that they belong to.")
-@click.option(
-    "--out", "-o", type=PATH, required=True, help="x.tif, x.gpkg, x.geojson, x.json (COCO) or a folder (YOLO)."
-)
-@click.option("--tile-px", type=click.IntRange(16), help="COCO and YOLO: cut the image into tiles of this side.")
-@_label_options
-def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, **how: Any) -> None:
-    """LABELS, or the classes of a run directory, in another format."""
-    from geoseg.export.labels import write_any
-    from geoseg.train.labels import convert_grid, open_labels, write_labels
-
-    with open_labels(labels, convert_grid(ortho, how["image"]), how["label"]) as opened:
-        if out.suffix == ".tif":
-            counts = write_labels(opened, out)
-            click.echo(", ".join(f"{name} {count} px" for name, count in counts.items()))
-        else:
-            click.echo(f"{write_any(opened, out, ortho, tile_px)} labels in {out}")
-
-
-main.add_command(cli_check.check)
-main.add_command(cli_check.doctor)
-main.add_command(cli_config.config)
-main.add_command(cli_config.completion)
-main.add_command(cli_spray.machines)
-main.add_command(cli_spray.simulate)
-main.add_command(cli_export.export)
-main.add_command(cli_plants.plants)
-main.add_command(cli_report.report)
-main.add_command(cli_adapt.adapt)
-main.add_command(cli_models.benchmark)
-main.add_command(cli_models.evaluate)
-main.add_command(cli_models.models)
-
-
-@main.command()
+@click.command()
 @click.option("--out", "-o", type=PATH, default=Path("geoseg-demo"), show_default=True, help="The run directory.")
 def demo(out: Path) -> None:
     """A rendered field with known truth through the main job, offline; about a minute on two cores."""
@@ -371,7 +199,3 @@ def _print_run(result: Run, as_json: bool) -> None:
 
     for line in summary_lines(result.summary, result.path):
         click.echo(line)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli_options import PATH, complete_files, complete_models, set_option
+from geoseg.cli.options import PATH, complete_files, complete_models, set_option
 
 if TYPE_CHECKING:
     from geoseg.config import Config

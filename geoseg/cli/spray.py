@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli_options import complete_machines, set_option
+from geoseg.cli.options import complete_machines, set_option
 
 if TYPE_CHECKING:
     from geoseg.spray.settings import SprayConfig

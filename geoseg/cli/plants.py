@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli_options import PATH
+from geoseg.cli.options import PATH
 
 __all__ = ["plants"]
 

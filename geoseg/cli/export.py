@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli_options import PATH, complete_profiles
+from geoseg.cli.options import PATH, complete_profiles
 
 if TYPE_CHECKING:
     from geoseg.export.profiles import Profile

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geoseg.cli_options import complete_files, config_options, ortho_options
+from geoseg.cli.options import complete_files, config_options, ortho_options
 
 if TYPE_CHECKING:
     from geoseg.config import Config

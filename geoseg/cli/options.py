@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geoseg.config import Config
 
 __all__ = [
+    "PAIRS",
     "PATH",
     "complete_files",
     "complete_keys",
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 PATH = click.Path(path_type=Path)
+PAIRS: dict[str, Any] = {"multiple": True, "metavar": "KEY=VALUE"}
+"""What an option is that takes settings."""
 _Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -37,7 +40,7 @@ def complete_files(context: click.Context, parameter: click.Parameter, incomplet
 
 def complete_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Shipped models, else folders."""
-    shipped = (path.parent.name for path in (Path(__file__).parent / "models").glob("*/card.json"))
+    shipped = (path.parent.name for path in (Path(__file__).parents[1] / "models").glob("*/card.json"))
     return _beginning(shipped, incomplete) or [CompletionItem(incomplete, type="dir")]
 
 

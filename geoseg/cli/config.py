@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from geoseg.cli_options import PATH, complete_keys, set_option
+from geoseg.cli.options import PATH, complete_keys, set_option
 from geoseg.errors import ConfigError
 
 __all__ = ["completion", "config"]
