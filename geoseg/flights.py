@@ -11,10 +11,10 @@ from typing import Any
 
 from geoseg import job
 from geoseg.config import Config
+from geoseg.durable import usable_name
 from geoseg.errors import GeosegError, InputError
 from geoseg.models.card import Segmenter
 from geoseg.rundir import write_json
-from geoseg.segment.durable import usable_name
 
 __all__ = ["FLIGHTS", "Flight", "flight_lines", "folder_names", "run_flights"]
 

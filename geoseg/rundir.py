@@ -19,11 +19,11 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from geoseg.durable import full_disk, remove_folder, write_file
 from geoseg.errors import BusyError, InputError
 from geoseg.host import forget_peak, peak_mb
 from geoseg.progress import emit, span
 from geoseg.segment.blocks import fingerprint
-from geoseg.segment.durable import full_disk, remove_folder, write_file
 
 __all__ = ["RunDirectory", "Stage", "write_json"]
 

@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pytest
 
+from geoseg.durable import full_disk
 from geoseg.errors import ConfigError, RunError
 from geoseg.segment.blocks import BlockStore, CorruptBlockError, fingerprint
-from geoseg.segment.durable import full_disk
 from geoseg.segment.layers import CLASSES, CONFIDENCE
 from geoseg.windows import Rect
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.segment import durable
-from geoseg.segment.durable import usable_name
+from geoseg import durable
+from geoseg.durable import usable_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*(ROOT / "geoseg").rglob("*.py"), *(ROOT / "tiles").glob("*.py"), *(ROOT / "docs").glob("*.py")])

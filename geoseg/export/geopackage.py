@@ -20,11 +20,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.durable import replace_file
 from geoseg.errors import InputError
 from geoseg.export.columns import LAYERS, Layer
 from geoseg.qgis.fieldstyles import LAYER_STYLES, rate_style
 from geoseg.qgis.styles import Style
-from geoseg.segment.durable import replace_file
 from geoseg.vectors.package import GEOMETRY
 
 if TYPE_CHECKING:

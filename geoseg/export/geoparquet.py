@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
+from geoseg.durable import drafted
 from geoseg.errors import InputError
 from geoseg.export.columns import LAYERS
-from geoseg.segment.durable import drafted
 from geoseg.vectors.package import shapes_of
 
 if TYPE_CHECKING:

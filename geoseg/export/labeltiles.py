@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import shapely
 
+from geoseg.durable import drafted
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, WEED
-from geoseg.segment.durable import drafted
 from geoseg.windows import Rect, blocks
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.durable import usable_name
 from geoseg.errors import PrescriptionError
 from geoseg.export.planned import Planned
 from geoseg.export.profiles import LIMITS, Profile
 from geoseg.export.readback import Readback
-from geoseg.segment.durable import usable_name
 
 __all__ = ["check_limits", "excess", "refuse_name"]
 

@@ -21,11 +21,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.durable import drafted
 from geoseg.errors import InputError
 from geoseg.export.labeltiles import draft
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
 from geoseg.ortho.source import environment
-from geoseg.segment.durable import drafted
 from geoseg.segment.layers import Layer
 from geoseg.vectors.package import open_package
 from geoseg.windows import Rect, blocks

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.durable import replace_file
 from geoseg.export.columns import LAYERS
 from geoseg.export.geopackage import _draft_path, _remove, _wkt, _write
-from geoseg.segment.durable import replace_file
 from geoseg.segment.rowlines import PlantRows, RowTable
 from geoseg.segment.stand import Gaps, RowStand
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from geoseg.durable import write_file
 from geoseg.errors import ModelError
 
 __all__ = [
@@ -179,10 +179,8 @@ class ModelCard(_Part):
 
     def write(self, path: Path) -> None:
         """Write the card as indented JSON, in one step."""
-        draft = path.with_name(f".{path.name}.draft{os.getpid()}")
         content = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
-        draft.write_text(content + "\n", encoding="utf-8")
-        os.replace(draft, path)
+        write_file(path, f"{content}\n".encode())
 
 
 class Segmenter(Protocol):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geoseg.durable import drafted
 from geoseg.errors import ModelError
 from geoseg.models.bias import shifted
 from geoseg.models.card import ModelCard
@@ -56,20 +56,17 @@ def export_onnx(
     _refuse_size(card, size_px)
     _import_onnx()
     module = shifted(module, card.logit_bias).cpu().eval()
-    draft = out.with_name(f".{out.name}.draft{os.getpid()}.onnx")
     try:
-        _write(_Probabilities(module).eval(), card, size_px, draft)
-        parity = _parity(card, module, images, draft)
-        if parity < MIN_PARITY:
-            raise ModelError(
-                f"the ONNX file gives {parity:.4%} of the pixels the same class as torch; expected {MIN_PARITY:.1%} or "
-                "more, so it was not written"
-            )
-        os.replace(draft, out)
+        with drafted(out) as draft:
+            _write(_Probabilities(module).eval(), card, size_px, draft)
+            parity = _parity(card, module, images, draft)
+            if parity < MIN_PARITY:
+                raise ModelError(
+                    f"the ONNX file gives {parity:.4%} of the pixels the same class as torch; expected "
+                    f"{MIN_PARITY:.1%} or more, so it was not written"
+                )
     except OSError as error:
         raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return parity
 
 

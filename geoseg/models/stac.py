@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import struct
 from pathlib import Path
 from typing import Any
 
+from geoseg.durable import write_file
 from geoseg.errors import ModelError
 from geoseg.legend import LEGEND
 from geoseg.models.card import ANY, CARD, ModelCard, model_folder
@@ -82,14 +82,11 @@ def write_stac(name: str | Path, out: Path | None = None) -> Path:
     """
     path = out or model_folder(name) / STAC
     item = stac_item(name)
-    draft = path.with_name(f".{path.name}.draft{os.getpid()}")
+    content = json.dumps(item, indent=2, ensure_ascii=False) + "\n"
     try:
-        draft.write_text(json.dumps(item, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, path)
+        return write_file(path, content.encode())
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise ModelError(f"{path} cannot be written: {error.strerror}") from error
-    return path
 
 
 def parameter_count(weights: Path) -> int:

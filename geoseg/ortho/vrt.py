@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pyproj
 import rasterio.shutil
 
+from geoseg.durable import drafted
 from geoseg.ortho.orthomosaic import Ortho
 from geoseg.ortho.source import environment, open_dataset
 
@@ -34,8 +35,7 @@ def write_vrt(ortho: Ortho, names: Sequence[str], destination: Path) -> Path:
         names: Names of ``ortho.bands``.
         destination: A ``.vrt``; written under a temporary name first.
     """
-    draft = destination.with_name(f".{destination.name}.tmp{os.getpid()}")
-    try:
+    with drafted(destination) as draft:
         with environment(), open_dataset(ortho.path) as dataset:
             rasterio.shutil.copy(dataset, draft, driver="VRT")
         tree = ElementTree.parse(draft)
@@ -44,9 +44,6 @@ def write_vrt(ortho: Ortho, names: Sequence[str], destination: Path) -> Path:
         for source in tree.getroot().iter("SourceFilename"):
             _name_source(source, ortho.path, destination.parent)
         tree.write(draft, encoding="utf-8")
-        os.replace(draft, destination)
-    finally:
-        draft.unlink(missing_ok=True)
     return destination
 
 

@@ -17,11 +17,11 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from shapely import MultiPolygon, Polygon
 
+from geoseg.durable import drafted
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
 from geoseg.ortho.source import environment
 from geoseg.report.cover import FAINTEST, class_cover, coarser, cover_image
 from geoseg.report.figure import OUTLINE, Key, Panel, compose, draw_polygons, panel_size, rate_colors, save_png
-from geoseg.segment.durable import drafted
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
+from geoseg.durable import drafted
 from geoseg.report.figure import INK, OUTLINE, Key, Panel, compose, draw_polygons, save_png
-from geoseg.segment.durable import drafted
 
 if TYPE_CHECKING:
     from geoseg.spray.curves import Simulation

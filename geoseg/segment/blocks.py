@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.durable import full_disk, remove_folder, replace_file
 from geoseg.errors import ConfigError, RunError
 from geoseg.segment import blockfile
-from geoseg.segment.durable import full_disk, remove_folder, replace_file
 from geoseg.segment.layers import CLASSES, CONFIDENCE, Layer
 from geoseg.windows import Rect, blocks
 

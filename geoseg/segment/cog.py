@@ -22,11 +22,11 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
+from geoseg.durable import full_disk, replace_file
 from geoseg.errors import InputError, RunError
 from geoseg.legend import LEGEND, NODATA, Legend
 from geoseg.ortho.facts import check_complete
 from geoseg.ortho.ground import scaled
-from geoseg.segment.durable import full_disk, replace_file
 from geoseg.segment.halved import most_frequent, upper_left
 from geoseg.segment.layers import CLASSES, CONFIDENCE, OFFSETS, Layer
 from geoseg.segment.preview import PREVIEW

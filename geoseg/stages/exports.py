@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import shapely
 
 from geoseg.config import build
+from geoseg.durable import drafted_folder
 from geoseg.errors import GeosegWarning, InputError
 from geoseg.results import FIELD, PRESCRIPTION
 from geoseg.rundir import RunDirectory
-from geoseg.segment.durable import drafted_folder
 
 if TYPE_CHECKING:
     from geoseg.export.planned import Plan, Planned

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import shapely
 
 from geoseg.config import Config, to_dict
+from geoseg.durable import drafted_folder
 from geoseg.errors import PrescriptionError
 from geoseg.progress import bar
 from geoseg.results import CLASSES, FIELD, PRESCRIPTION
 from geoseg.rundir import RunDirectory
-from geoseg.segment.durable import drafted_folder
 from geoseg.stages.exports import export_checked
 
 if TYPE_CHECKING:

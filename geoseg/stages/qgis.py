@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from geoseg.durable import write_file
 from geoseg.results import CLASSES, CONFIDENCE, PREVIEW, PROJECT
 from geoseg.rundir import RunDirectory
-from geoseg.segment.durable import write_file
 
 __all__ = ["qgis_stage"]
 

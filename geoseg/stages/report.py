@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
+from geoseg.durable import write_file
 from geoseg.errors import InputError
 from geoseg.results import CLASSES, CONFIDENCE, FIELD, PRESCRIPTION, PREVIEW, REPORT, REPORT_DATA
 from geoseg.rundir import RunDirectory, write_json
-from geoseg.segment.durable import write_file
 from geoseg.stages.picture import field_title
 from geoseg.stages.simulate import SIMULATION
 from geoseg.stages.summary import summary_of

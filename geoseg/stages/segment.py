@@ -19,6 +19,7 @@ from shapely import MultiPolygon, Polygon
 
 from geoseg import __version__
 from geoseg.config import Config, to_dict
+from geoseg.durable import remove_folder
 from geoseg.errors import GeosegWarning, IncompleteError
 from geoseg.legend import LEGEND
 from geoseg.models.card import ModelCard, Segmenter, read_card
@@ -30,7 +31,6 @@ from geoseg.results import ORTHO_VRT, SUMMARY
 from geoseg.rundir import RunDirectory, Stage
 from geoseg.segment.blocks import BlockStore, MissingBlockError
 from geoseg.segment.cluster import BlockJob, connect, predict_on, stitch_on
-from geoseg.segment.durable import remove_folder
 from geoseg.segment.layers import Layer, network_layers
 from geoseg.segment.predict import PredictStats, predict, tiling_for
 from geoseg.segment.preview import preview_layer

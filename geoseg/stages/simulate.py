@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import shapely
 
 from geoseg.config import build, to_dict
+from geoseg.durable import drafted_folder
 from geoseg.errors import InputError, PrescriptionError
 from geoseg.progress import bar
 from geoseg.results import CLASSES, FIELD
 from geoseg.rundir import RECORD, RunDirectory, write_json
-from geoseg.segment.durable import drafted_folder
 
 if TYPE_CHECKING:
     from geoseg.spray.curves import Simulation

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from geoseg import host
+from geoseg.durable import write_file
 from geoseg.errors import ConfigError, ModelError, RunError
 from geoseg.models.card import ModelCard, read_card
-from geoseg.segment.durable import write_file
 from geoseg.windows import overlap_factor
 
 __all__ = ["Row", "benchmark", "measure", "rows_as_csv", "table_lines", "write_benchmark"]

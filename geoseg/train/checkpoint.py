@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from geoseg.durable import drafted
 from geoseg.errors import ConfigError
-from geoseg.segment.durable import replace_file
 from geoseg.train.settings import TrainConfig
 
 __all__ = ["CHECKPOINT", "Training", "forget", "keep", "resume"]
@@ -57,9 +57,8 @@ def keep(training: Training, config: TrainConfig, out: Path) -> None:
     state = plain | {name: getattr(training, name).state_dict() for name in _MODULES}
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     out.mkdir(parents=True, exist_ok=True)
-    draft = out / f"{CHECKPOINT}.draft"
-    torch.save({"key": _key(config), "chance": torch.get_rng_state(), "cuda": cuda, "state": state}, draft)
-    replace_file(draft, out / CHECKPOINT)
+    with drafted(out / CHECKPOINT) as draft:
+        torch.save({"key": _key(config), "chance": torch.get_rng_state(), "cuda": cuda, "state": state}, draft)
 
 
 def resume(training: Training, config: TrainConfig, out: Path) -> bool:
