@@ -23,6 +23,7 @@ from geoseg.export.labels import SUSPICIOUS, write_suspicious
 from geoseg.legend import CROP, NODATA, WEED
 from geoseg.models import GsdRange, Tiling
 from geoseg.train.labelcheck import COLUMNS, KINDS, LabelCheckConfig, check_labels, count_kinds
+from geoseg.train.labelfiles import LabelConfig
 from geoseg.train.labelpass import seam_edges
 from geoseg.train.labelseams import class_edges, find_seams
 from geoseg.train.labelshift import best_shift, covariance
@@ -101,6 +102,22 @@ def test_a_crack_in_the_soil_is_no_plant_and_a_plant_in_shadow_is_one(tmp_path):
     findings = only(check_labels(ortho, write(tmp_path / "labels.tif", labels[None])), "unlabelled")
     assert len(findings) == 1
     assert findings.contains(place(dark[0].start + 12, dark[1].start + 12)).all()
+
+
+def test_nothing_is_told_of_places_that_were_not_labelled(tmp_path):
+    labels = TRUTH.copy()
+    for row, col in ((0, 0), (9, 16)):
+        labels[plant(row, col)] = 0
+    rows, cols = plant(9, 16)
+    labels[480, 880] = CROP  # a sliver inside
+    left, top = cols.start - SPACING * 4 + 18, rows.start - SPACING * 4  # the edge runs through a column of plants
+    area = shapely.transform(
+        shapely.box(left, top, left + 300, top + 300), lambda at: np.stack(FINE * (at[:, 0], at[:, 1]), axis=1)
+    )
+    gpd.GeoDataFrame(geometry=[area], crs=UTM).to_file(tmp_path / "area.gpkg")
+    findings = checked(tmp_path, labels, label=LabelConfig(labelled_area=str(tmp_path / "area.gpkg")))
+    assert sorted(findings["kind"]) == ["sliver", "unlabelled"]
+    assert findings.within(area.buffer(0.01)).all()
 
 
 def test_labels_on_bare_soil_are_found(tmp_path):

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 
-from geoseg.errors import GeosegWarning, LabelError
+from geoseg.errors import GeosegError, GeosegWarning, LabelError
 from geoseg.export.labels import write_vector
 from geoseg.export.labeltiles import cut, write_coco, write_yolo
 from geoseg.legend import CROP, NODATA, SOIL, WEED
@@ -291,3 +291,74 @@ def test_ignored_polygons_are_left_out_of_training(tmp_path):
         assert (labels.read(WHOLE) == NODATA).sum() == 400
         assert write_yolo(cut(labels, "t"), tmp_path / "y") == 1
     assert (tmp_path / "y" / "t.txt").read_text().startswith("0 ")
+
+
+def places(folder: Path, shapes: list[shapely.Polygon], crs: str | None = UTM) -> str:
+    """A file of what was labelled, from polygons in pixels."""
+    world = [shapely.transform(shape, lambda at: np.stack([FINE.a * at[:, 0] + FINE.c, FINE.e * at[:, 1] + FINE.f], 1))
+             for shape in shapes]  # fmt: skip
+    gpd.GeoDataFrame(geometry=world, crs=UTM).to_crs(crs or UTM).to_file(folder / "places.gpkg")
+    return str(folder / "places.gpkg")
+
+
+SQUARES = [shapely.box(10.2, 5.7, 40.1, 33.3), shapely.Point(65, 45).buffer(14)]
+
+
+@pytest.mark.parametrize("crs", [UTM, "EPSG:4326"])
+@pytest.mark.parametrize("name", ["raster.tif", "a.gpkg"])
+def test_outside_of_what_was_labelled_nothing_is_known(name, crs, tmp_path):
+    classes = blobs(4)
+    file = convert(save(tmp_path, classes), GRID, tmp_path / name)
+    inside = rasterize([(shape, 1) for shape in SQUARES], SHAPE).astype(bool)
+    with open_labels(file, GRID, LabelConfig(labelled_area=places(tmp_path, SQUARES, crs))) as labels:
+        np.testing.assert_array_equal(labels.read(WHOLE), np.where(inside, classes, NODATA))
+        corner = Rect(20, 30, 60, 71)
+        np.testing.assert_array_equal(labels.read(corner), np.where(inside, classes, NODATA)[corner.slices])
+        kept = [shape for frame in labels.frames() for shape in frame.geometry]
+        pieces = labels.shapes(corner)
+    with open_labels(file, GRID) as labels:
+        every = [shape for frame in labels.frames() for shape in frame.geometry]
+    assert 0 < len(kept) < len(every)
+    points = [~FINE * (point.x, point.y) for point in shapely.point_on_surface(kept)]
+    assert all(any(square.contains(shapely.Point(point)) for square in SQUARES) for point in points)
+    whole = shapely.union_all(SQUARES)
+    for _, piece in pieces:
+        point = piece.point_on_surface()
+        assert whole.contains(shapely.Point(point.x + corner.col0, point.y + corner.row0))
+
+
+def test_two_classes_outside_of_what_was_labelled_do_not_overlap(tmp_path):
+    both = [shapely.box(0, 0, 60, 60), shapely.box(30, 0, 90, 60)]
+    world = [shapely.transform(one, lambda at: np.stack([FINE.a * at[:, 0] + FINE.c, FINE.e * at[:, 1] + FINE.f], 1))
+             for one in both]  # fmt: skip
+    gpd.GeoDataFrame({"class": ["crop", "weed"]}, geometry=world, crs=UTM).to_file(tmp_path / "a.gpkg")
+    area = places(tmp_path, [shapely.box(40, 0, 50, 10)])
+    assert open_labels(tmp_path / "a.gpkg", GRID).overlap(WHOLE).sum() == 30 * 60
+    labels = open_labels(tmp_path / "a.gpkg", GRID, LabelConfig(labelled_area=area))
+    assert labels.overlap(WHOLE).sum() == 10 * 10
+
+
+def test_places_that_cannot_be_those_that_were_labelled(tmp_path):
+    file = save(tmp_path, blobs(0))
+    far = LabelConfig(labelled_area=places(tmp_path, [shapely.box(500, 500, 600, 600)]))
+    with pytest.raises(LabelError, match=r"no polygon of .*places.gpkg lies on the image"):
+        open_labels(file, GRID, far)
+    with pytest.raises(GeosegError, match="nowhere"):
+        open_labels(file, GRID, LabelConfig(labelled_area=str(tmp_path / "nowhere.gpkg")))
+    bare = write(tmp_path / "bare.tif", blobs(0)[None], crs=None, transform=None)
+    with pytest.raises(LabelError, match="the image has no CRS, so .* cannot be placed"):
+        open_labels(bare, image_grid(bare), far)
+
+
+def test_tiles_are_cut_where_something_was_labelled(tmp_path):
+    classes = blobs(6)
+    write(tmp_path / "ortho.tif", noise(SHAPE, seed=3))
+    label = LabelConfig(labelled_area=places(tmp_path, [shapely.box(0, 0, 30, 30), shapely.box(70, 60, 75, 63)]))
+    source = TileSource("a", str(tmp_path / "ortho.tif"), str(save(tmp_path, classes)), label=label)
+    assert make_tiles(TileConfig((source,), 32), tmp_path / "set") == 2
+    tiles = [read_tile(tmp_path / "set", line) for line in read_index(tmp_path / "set")]
+    assert [(tile.row, tile.col) for tile in tiles] == [(0, 0), (32, 64)]
+    first = tiles[0].labels
+    assert (first[30:] == NODATA).all()
+    assert (first[:, 30:] == NODATA).all()
+    np.testing.assert_array_equal(first[:30, :30], classes[:30, :30])

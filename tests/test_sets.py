@@ -24,6 +24,7 @@ from geoseg.train import fit as fitting
 from geoseg.train.augment import AugmentConfig, change_looks
 from geoseg.train.crops import CropConfig, Crops, offset_targets
 from geoseg.train.fit import SetShare, TrainConfig, fit
+from geoseg.train.labelfiles import LabelConfig
 from geoseg.train.paste import Scene, paste_plants
 from geoseg.train.sets import TileSet, open_set
 from geoseg.train.tiles import Tile
@@ -154,6 +155,21 @@ def test_pixels_are_counted_where_they_train(field):
     trained = field[1][~held_out(field, share)]
     assert source.pixels.tolist() == [int((trained == code).sum()) for code in range(3)]
     assert not source.plants
+
+
+def test_only_what_was_labelled_trains(field):
+    folder, labels, _ = field
+    share = share_of(field, label=LabelConfig(labelled_area=str(folder / "area.gpkg")))
+    inside = held_out(field, replace(share, validation_area=str(folder / "area.gpkg")))
+    with ExitStack() as stack:
+        source = open_set(share, 3, 64, stack)
+        random = np.random.default_rng(0)
+        for number in range(100):
+            tile = source.draw(random, number % 2 == 0)
+            part = np.s_[tile.row : tile.row + tile.labels.shape[0], tile.col : tile.col + tile.labels.shape[1]]
+            np.testing.assert_array_equal(tile.labels, np.where(inside[part], labels[part], 255))
+            assert (tile.labels != 255).any()
+    assert source.pixels.tolist() == [int((labels[inside] == code).sum()) for code in range(3)]
 
 
 def test_training_from_an_ortho_is_training(field, tmp_path, monkeypatch):

@@ -147,6 +147,7 @@ def simulation_lines(facts: Mapping[str, Any], folder: Path) -> Iterator[str]:
             share = [100 * row[part] / row[whole] if row[whole] else 0.0 for part, whole in _SHARES]
             yield f"{row[name]:<16g} {row['saved_percent']:8.1f} {share[0]:9.2f} {share[1]:17.1f}"
     yield f"files in      {folder}: simulation.png, simulation_detail.png, curves.png, tables and simulation.json"
+    yield f"in the report after   geoseg report {folder.parent}"
 
 
 _SHARES = (("missed_weed_ha", "weed_ha"), ("over_sprayed_ha", "field_ha"))

@@ -48,6 +48,8 @@ class LabelConfig:
         on_top: Class that wins where crop and weed overlap.
         corners: What the corners of YOLO and COCO outlines are: places on the image (``edges``), or the outermost
             pixels themselves (``centres``), as OpenCV's contours give them; the outline is then half a pixel larger.
+        labelled_area: Vector file: only what lies inside its polygons was labelled, and nothing is known of the rest.
+            None: all of the image, so that what has no label is soil.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -58,6 +60,7 @@ class LabelConfig:
     radius_m: float | None = None
     on_top: str = "weed"
     corners: str = "edges"
+    labelled_area: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.

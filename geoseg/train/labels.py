@@ -24,6 +24,7 @@ from rasterio.windows import Window as RasterWindow
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
 from geoseg.ortho import Ortho, OrthoConfig
+from geoseg.train.labelarea import LabelsWithin
 from geoseg.train.labelfiles import LabelConfig, moved, read_instances
 from geoseg.train.labelraster import RasterLabels, image_grid
 from geoseg.windows import Rect, blocks
@@ -170,8 +171,10 @@ def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = Non
             f"there is no {path}; expected a class raster, a vector, COCO or YOLO file, or a run directory"
         )
     if path.suffix.lower() in _RASTERS:
-        return RasterLabels(path, grid, config)
-    return VectorLabels(read_instances(path, grid, config), grid, config.on_top)
+        found: Labels = RasterLabels(path, grid, config)
+    else:
+        found = VectorLabels(read_instances(path, grid, config), grid, config.on_top)
+    return found if config.labelled_area is None else LabelsWithin(found, Path(config.labelled_area))
 
 
 def write_labels(labels: Labels, out: Path) -> dict[str, int]:

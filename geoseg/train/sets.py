@@ -154,9 +154,12 @@ class OrthoSet:
             row, col = np.array((cell.row0, cell.col0)) + random.integers(-self._side // 2, self._side // 2, 2)
             rect = self._window(int(row), int(col))
             if not self._held_out_of(rect).any():
-                return self._tile(rect, TRAIN)
+                tile = self._tile(rect, TRAIN)
+                if (tile.labels != NODATA).any():
+                    return tile
         raise LabelError(
-            f"{self._share.ortho} has no training window of {self._side} pixels beside what validates; lower crop_px"
+            f"{self._share.ortho} has no labelled training window of {self._side} pixels beside what validates; lower "
+            "crop_px"
         )
 
     def validation(self) -> list[Tile]:
