@@ -26,10 +26,10 @@ from click.testing import CliRunner
 
 import geoseg
 from geoseg.cli import main
-from geoseg.config import build, load_as, load_config
+from geoseg.config import build, load_as
 from geoseg.configtext import KINDS, config_kind
 from geoseg.demo import demo_field
-from geoseg.train.fit import TrainConfig
+from geoseg.train.labelfiles import LabelConfig
 from geoseg.train.synthetic import render, write
 from geoseg.train.tilecutting import TileConfig
 
@@ -95,17 +95,20 @@ def test_there_are_commands_to_test() -> None:
 def test_commands_on_the_pages_exist(page: str, words: list[str]) -> None:
     words = [word for word in words if word not in ("--debug",)]
     command: click.Command = main
+    path = []
     while isinstance(command, click.Group):
+        path.append(words[0])
         command, words = command.commands[words[0]], words[1:]
     if "..." in words:
         return
     context = click.Context(command)
     command.parse_args(context, words)  # raises if an option is unknown or an argument is missing
+    kind = next((name for name in path if name in KINDS), "run")
+    base = ROOT / "configs/train_tiny.yaml" if kind == "train" else None
     for key in context.params.get("overrides", ()):
-        if command.name == "train":
-            load_as(TrainConfig, ROOT / "configs/train_tiny.yaml", [key])
-        else:
-            load_config(None, [key])
+        load_as(config_kind(kind), base, [key])
+    for key in context.params.get("label_overrides", ()):
+        load_as(LabelConfig, None, [key])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
