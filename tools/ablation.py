@@ -38,6 +38,7 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
     """The recipes that are compared, the whole one first."""
     potato, maize, rendered = (replace(one) for one in base.sets)
     still = AugmentConfig(brightness=0, channel=0, contrast=0, gamma=1, noise=0, blur=0, shadow=0)
+    mild = AugmentConfig(brightness=0.12, channel=0.06, contrast=0.1, gamma=1.15, noise=0.015, blur=0.15, shadow=0.1)
     plain = {key: value for key, value in base.card.items() if key not in ("params", "instances")}
     everything = SetShare(FIELDS, 0.75)
     one_size = {**base.card, "gsd": {"train_m": 0.0027, "min_m": 0.0027, "max_m": 0.0027}}
@@ -45,6 +46,7 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
         "recipe": base,
         "encoder from nothing": replace(base, encoder="random"),
         "no change of looks": replace(base, augment=still),
+        "half the change of looks": replace(base, augment=mild),
         "no rendered fields": replace(base, sets=(potato, maize)),
         "rendered fields alone": replace(base, sets=(rendered,)),
         "tiles by their number": replace(base, sets=(everything, rendered)),
@@ -62,6 +64,7 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
         "potato and rendered fields": replace(base, sets=(potato, rendered)),
         "maize and rendered fields": replace(base, sets=(maize, rendered)),
         "maize and rendered fields, no change of looks": replace(base, sets=(maize, rendered), augment=still),
+        "maize and rendered fields, half the change of looks": replace(base, sets=(maize, rendered), augment=mild),
     }
 
 
