@@ -179,7 +179,9 @@ WORDS = [
     commands.run("segment", commands.OrthoChoice("-odd.tif"), "out"),
     commands.prescribe("run", SPRAY),
     commands.export("run", ["isoxml", "dji"], "", "SPRAY"),
-    commands.labels_check("o.tif", "l.gpkg", "s.gpkg", "default", "radius_m=0.1", "species", "labels"),
+    commands.labels_check(
+        "o.tif", "l.gpkg", "s.gpkg", "default", "radius_m=0.1", "species", "labels", "where é: 1.gpkg"
+    ),
     commands.adapt("o.tif", "model", "b.gpkg", "default", "h.gpkg", "", "tune.steps=2"),
     commands.check(CHOICE),
 ]

@@ -11,8 +11,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 
 from geoseg_qgis.core.environment import child_environment
@@ -178,6 +180,18 @@ def test_labels_are_checked_as_by_the_command(qgis: Qgis, ortho: Path) -> None:
     found = qgis.run("geoseg:labelscheck", ORTHO=ortho, LABELS=labels, OUTPUT=ortho.parent / "ours.gpkg")
     assert found["FOUND"] == sum(counts.values()) > 0
     assert Path(found["OUTPUT"]).is_file()
+
+
+def test_labels_are_checked_where_they_were_drawn(qgis: Qgis, ortho: Path) -> None:
+    labels = Path(shutil.copy(ROOT / "tiles" / "labels" / TILES[0], ortho.parent / "labels.tif"))
+    with rasterio.open(labels) as raster:
+        area = gpd.GeoDataFrame(geometry=[shapely.box(*raster.bounds).centroid.buffer(0.1)], crs=raster.crs)
+    area.to_file(ortho.parent / "area.gpkg")
+    whole, part = (
+        qgis.run("geoseg:labelscheck", ORTHO=ortho, LABELS=labels, OUTPUT=ortho.parent / f"{len(more)}.gpkg", **more)
+        for more in ({}, {"AREA": ortho.parent / "area.gpkg"})
+    )
+    assert part["FOUND"] < whole["FOUND"]
 
 
 def test_check_says_what_the_command_says(qgis: Qgis, ortho: Path) -> None:

@@ -46,7 +46,7 @@ class LabelsWithin:
         """
         self.grid: GeoBox = labels.grid
         if self.grid.crs is None:
-            raise LabelError(f"the image has no CRS, so {area} cannot be placed on it; give the image one with --crs")
+            raise LabelError(f"the image has no CRS, so {area} cannot be placed on it; save the image with its CRS")
         self._labels = labels
         self._area = read_boundary(area, pyproj.CRS(self.grid.crs.to_wkt()))
         self._mask = PixelMask(self._area, self.grid)

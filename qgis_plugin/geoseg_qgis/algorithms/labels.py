@@ -11,6 +11,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterRasterLayer,
@@ -38,7 +39,8 @@ class LabelsCheckAlgorithm(GeosegAlgorithm):
         "Looks for what may be wrong with labels of an orthomosaic: plants with two classes, overlaps, green without "
         "a label, labels without green, shifted labels and slivers. The result is a layer to go through, the most "
         "suspicious first.\n\nLabels are polygons or points with a column for the class, or a raster with soil 0, "
-        "crop 1 and weed 2. With a model it also tells where the model disagrees and is sure."
+        "crop 1 and weed 2. Where only some places were labelled, give their outlines: nothing is told of the rest. "
+        "With a model it also tells where the model disagrees and is sure."
     )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:  # noqa: N802, ARG002
@@ -47,6 +49,9 @@ class LabelsCheckAlgorithm(GeosegAlgorithm):
         self.addParameter(QgsProcessingParameterMapLayer("LABELS", "Labels", types=[VECTORS, RASTERS]))
         self.addParameter(QgsProcessingParameterString(
             "COLUMN", "Column with the class (empty: class)", optional=True,
+        ))  # fmt: skip
+        self.addParameter(QgsProcessingParameterFeatureSource(
+            "AREA", "What was labelled (empty: all of the image)", [POLYGONS], optional=True,
         ))  # fmt: skip
         self.addParameter(QgsProcessingParameterFile(
             MODEL, "Model folder (empty: without a model)", optional=True,
@@ -67,7 +72,9 @@ class LabelsCheckAlgorithm(GeosegAlgorithm):
         labels, layer = self._labels(self.parameterAsLayer(parameters, "LABELS", context), context)
         model = self.text(parameters, MODEL, context)
         settings, column = self.text(parameters, SET, context), self.text(parameters, "COLUMN", context)
-        words = commands.labels_check(ortho, labels, out, model, settings, column, layer)
+        scratch = Path(QgsProcessingUtils.generateTempFilename("area")).parent
+        area = self.vector_file(parameters, "AREA", context, scratch, "area")
+        words = commands.labels_check(ortho, labels, out, model, settings, column, layer, area)
         done = self.call(words, feedback, "labels" if model else "labels without model", show_stdout=False)
         counts = json.loads("\n".join(done.stdout))
         for kind, count in counts.items():

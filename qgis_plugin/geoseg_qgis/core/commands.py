@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -153,13 +154,13 @@ def export(run_directory: str, profiles: Sequence[str], out: str, name: str) -> 
 
 
 def labels_check(
-    ortho: str, labels: str, out: str, model: str, settings: str, column: str = "", layer: str = ""
+    ortho: str, labels: str, out: str, model: str, settings: str, column: str = "", layer: str = "", area: str = ""
 ) -> list[str]:
     """``geoseg labels check``, with its counts as JSON."""
+    area = json.dumps(area) if area else ""
     named = _options((("--out", out), ("--model", model)))
-    wanted = [
-        word for key, value in (("column", column), ("layer", layer)) if value for word in ("--set", f"{key}={value}")
-    ]
+    known = (("column", column), ("layer", layer), ("labelled_area", area))
+    wanted = [word for key, value in known if value for word in ("--set", f"{key}={value}")]
     return ["--json-events", "labels", "check", *named, *wanted, *overrides(settings), "--json", "--", ortho, labels]
 
 
