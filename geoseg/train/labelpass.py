@@ -76,12 +76,11 @@ def soil_of(reader: Reader, shape: tuple[int, int], spread: float) -> Soil:
     """
     cells = list(blocks(shape, _SAMPLE_PX))
     step = max(1, len(cells) // _SAMPLES)
-    sample = cells[step // 2 :: step]
-    dark = _brightness(reader, sample) / 2
+    sample = [reader.read(rect.grow(1)) for rect in cells[step // 2 :: step]]
+    dark = _brightness(sample) / 2
     counts = np.zeros(len(_BINS) - 1, np.int64)
-    for rect in sample:
-        index, valid = _index(reader, rect, 0, dark)
-        counts += np.histogram(index[valid], _BINS)[0]
+    for image, valid in sample:
+        counts += np.histogram(_smooth(image, valid, dark)[valid[1:-1, 1:-1]], _BINS)[0]
     limit = otsu(counts)
     centres = (_BINS[1:] + _BINS[:-1]) / 2
     soil = np.where(centres < limit, counts, 0)
@@ -90,9 +89,10 @@ def soil_of(reader: Reader, shape: tuple[int, int], spread: float) -> Soil:
     return Soil(min(limit, median + spread * sigma), min(limit, median + _FAINT * sigma), dark)
 
 
-def _brightness(reader: Reader, cells: list[Rect]) -> float:
+def _brightness(sample: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """Median of red + green + blue: that of the ground, which is most of an early field."""
-    sums = [image[:3].sum(axis=0, dtype=np.float32)[valid] for image, valid in map(reader.read, cells)]
+    inner = np.s_[..., 1:-1, 1:-1]
+    sums = [image[inner][:3].sum(axis=0, dtype=np.float32)[valid[inner]] for image, valid in sample]
     found = np.concatenate([np.zeros(0, np.float32), *sums])
     return float(np.median(found)) if len(found) else 0.0
 
@@ -168,9 +168,14 @@ def raster_sink(path: Path, grid: Any) -> Any:
 def _index(reader: Reader, rect: Rect, reach_px: int, dark: float) -> tuple[np.ndarray, np.ndarray]:
     """Excess green of a rectangle and `reach_px` around, averaged over 3 x 3 pixels; validity of the rectangle."""
     image, valid = reader.read(rect.grow(reach_px + 1))
-    index = ndimage.uniform_filter(np.where(valid, excess_green(image[:3], dark), 0), 3)[1:-1, 1:-1]
     inside = reach_px + 1
-    return index, valid[inside : inside + rect.shape[0], inside : inside + rect.shape[1]]
+    return _smooth(image, valid, dark), valid[inside : inside + rect.shape[0], inside : inside + rect.shape[1]]
+
+
+def _smooth(image: np.ndarray, valid: np.ndarray, dark: float) -> np.ndarray:
+    """Excess green averaged over 3 x 3 pixels, without the outermost ones."""
+    index: np.ndarray = ndimage.uniform_filter(np.where(valid, excess_green(image[:3], dark), 0), 3)
+    return index[1:-1, 1:-1]
 
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
