@@ -22,7 +22,7 @@ from geoseg.export.labels import write_vector
 from geoseg.export.labeltiles import cut, write_coco, write_yolo
 from geoseg.legend import CROP, NODATA, SOIL, WEED
 from geoseg.train.cocofile import decode_rle
-from geoseg.train.labelfiles import LabelConfig
+from geoseg.train.labelfiles import LabelConfig, moved
 from geoseg.train.labels import VectorLabels, image_grid, open_labels, write_labels
 from geoseg.train.tilecutting import TileConfig, TileSource, make_tiles
 from geoseg.train.tiles import read_index, read_tile
@@ -295,8 +295,7 @@ def test_ignored_polygons_are_left_out_of_training(tmp_path):
 
 def places(folder: Path, shapes: list[shapely.Polygon], crs: str | None = UTM) -> str:
     """A file of what was labelled, from polygons in pixels."""
-    world = [shapely.transform(shape, lambda at: np.stack([FINE.a * at[:, 0] + FINE.c, FINE.e * at[:, 1] + FINE.f], 1))
-             for shape in shapes]  # fmt: skip
+    world = [moved(shape, FINE) for shape in shapes]
     gpd.GeoDataFrame(geometry=world, crs=UTM).to_crs(crs or UTM).to_file(folder / "places.gpkg")
     return str(folder / "places.gpkg")
 
@@ -329,8 +328,7 @@ def test_outside_of_what_was_labelled_nothing_is_known(name, crs, tmp_path):
 
 def test_two_classes_outside_of_what_was_labelled_do_not_overlap(tmp_path):
     both = [shapely.box(0, 0, 60, 60), shapely.box(30, 0, 90, 60)]
-    world = [shapely.transform(one, lambda at: np.stack([FINE.a * at[:, 0] + FINE.c, FINE.e * at[:, 1] + FINE.f], 1))
-             for one in both]  # fmt: skip
+    world = [moved(one, FINE) for one in both]
     gpd.GeoDataFrame({"class": ["crop", "weed"]}, geometry=world, crs=UTM).to_file(tmp_path / "a.gpkg")
     area = places(tmp_path, [shapely.box(40, 0, 50, 10)])
     assert open_labels(tmp_path / "a.gpkg", GRID).overlap(WHOLE).sum() == 30 * 60
