@@ -146,6 +146,16 @@ def test_no_change_changes_nothing():
     torch.testing.assert_close(change_looks(images, still, torch.Generator()), images)
 
 
+def test_a_share_of_the_images_keeps_its_looks():
+    images = torch.rand(400, 3, 8, 8) * 0.5 + 0.2
+    all_changed, some_changed = (
+        change_looks(images, AugmentConfig(share=share), torch.Generator().manual_seed(0)) for share in (1.0, 0.25)
+    )
+    kept = (some_changed == images).flatten(1).all(dim=1)
+    assert 0.65 < float(kept.float().mean()) < 0.85
+    assert torch.equal(some_changed[~kept], all_changed[~kept])
+
+
 def test_the_teaching_network_learns_to_tell_green_from_brown(config, tmp_path):
     card = fit(config, tmp_path / "tiny")
     soil = [found["classes"]["soil"]["iou"] for found in card.scores.values()]

@@ -39,6 +39,8 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
     potato, maize, rendered = (replace(one) for one in base.sets)
     still = AugmentConfig(brightness=0, channel=0, contrast=0, gamma=1, noise=0, blur=0, shadow=0)
     mild = AugmentConfig(brightness=0.12, channel=0.06, contrast=0.1, gamma=1.15, noise=0.015, blur=0.15, shadow=0.1)
+    half = replace(base.augment, share=0.5)
+    wide = replace(half, contrast=0.5, brightness=0.35)
     plain = {key: value for key, value in base.card.items() if key not in ("params", "instances")}
     everything = SetShare(FIELDS, 0.75)
     one_size = {**base.card, "gsd": {"train_m": 0.0027, "min_m": 0.0027, "max_m": 0.0027}}
@@ -47,6 +49,8 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
         "encoder from nothing": replace(base, encoder="random"),
         "no change of looks": replace(base, augment=still),
         "half the change of looks": replace(base, augment=mild),
+        "looks of half of the crops": replace(base, augment=half),
+        "looks of half of the crops, more light and haze": replace(base, augment=wide),
         "no rendered fields": replace(base, sets=(potato, maize)),
         "rendered fields alone": replace(base, sets=(rendered,)),
         "tiles by their number": replace(base, sets=(everything, rendered)),

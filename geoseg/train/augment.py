@@ -29,6 +29,7 @@ class AugmentConfig:
         shadow: Share of the images with a cast shadow.
         mix: Share of the images whose bands are put in another order or mixed; for models of any bands.
         misaligned: Share of the images whose bands lie up to a pixel beside each other, as of cameras with many lenses.
+        share: Share of the images whose looks are changed; the others stay as the camera took them.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -43,6 +44,7 @@ class AugmentConfig:
     motion: float = 0.0
     mix: float = 0.0
     misaligned: float = 0.0
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def change_looks(images: Tensor, config: AugmentConfig, random: torch.Generator)
         random: Source of randomness.
     """
     count, bands = images.shape[:2]
+    taken = images
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand((count, *shape), generator=random)
@@ -128,7 +131,10 @@ def change_looks(images: Tensor, config: AugmentConfig, random: torch.Generator)
     if config.motion > 0:
         images = _move(images, config.motion, random)
     noise = torch.randn(images.shape, generator=random) * uniform(0, config.noise, 1, 1, 1)
-    return (images + noise).clamp(0, 1)
+    images = (images + noise).clamp(0, 1)
+    if config.share < 1:
+        images = torch.where(uniform(0, 1, 1, 1, 1) < config.share, images, taken)
+    return images
 
 
 def _shade(images: Tensor, share: float, random: torch.Generator) -> Tensor:
