@@ -132,6 +132,20 @@ def test_a_plant_that_is_cut_by_its_tile_points_nowhere():
     assert offsets[:, 15, 20].tolist() == [pytest.approx(-0.25), pytest.approx(-0.25)]
 
 
+@pytest.mark.parametrize(("scale", "off"), [(1.0, 1e-5), (1.25, 0.16), (1.5, 0.14), (2.0, 1e-5), (3.0, 1e-5)])
+def test_a_coarser_crop_is_the_mean_of_what_its_pixels_cover(scale, off):
+    side, size = 120, int(120 / scale)
+    image = torch.rand(3, side, side, generator=torch.Generator().manual_seed(0))
+    middle = (side - 1) / 2, (side - 1) / 2
+    crop, _ = sample_crop(image, torch.zeros(1, side, side), (0,), Placing(middle, scale, 0, size))
+    edges, pixels = torch.linspace(0, side, size + 1), torch.arange(side)
+    covered = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
+    share = covered.clamp(min=0) / scale
+    wanted = torch.einsum("ia,cab,jb->cij", share, image, share)
+    assert float((crop - wanted)[:, 2:-2, 2:-2].abs().max()) <= off
+    assert 0.85 < float(crop.std() / wanted.std()) < 1.01
+
+
 def test_changed_looks_stay_in_range_and_depend_on_the_seed_alone():
     images = torch.rand(4, 3, 32, 32)
     one, two, three = (change_looks(images, AugmentConfig(), torch.Generator().manual_seed(n)) for n in (0, 0, 1))

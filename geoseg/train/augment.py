@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -85,6 +85,9 @@ class Placing:
 def sample_crop(image: Tensor, codes: Tensor, fill: Sequence[int], placing: Placing) -> tuple[Tensor, Tensor]:
     """A square crop, turned and scaled.
 
+    Where a pixel of the crop is larger than one of the image, it is a mean over its area, as a run makes its working
+    grid and as a camera farther away would see it; single samples would be sharper than either.
+
     Args:
         image: (C, H, W) float.
         codes: (L, H, W) integer layers such as class codes and plant ids, taken from the nearest pixel.
@@ -95,9 +98,12 @@ def sample_crop(image: Tensor, codes: Tensor, fill: Sequence[int], placing: Plac
         (C, size, size) float, mirrored beyond the image, and (L, size, size) int64.
     """
     height, width = codes.shape[1:]
-    rows, cols = placing.places()
+    fold = math.ceil(placing.scale - 1e-6)
+    rows, cols = replace(placing, scale=placing.scale / fold, size=placing.size * fold).places()
     grid = torch.stack([(cols * 2 + 1) / width - 1, (rows * 2 + 1) / height - 1], dim=-1)[None]
-    crop = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="reflection", align_corners=False)[0]
+    crop = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    crop = F.avg_pool2d(crop, fold)[0] if fold > 1 else crop[0]
+    rows, cols = placing.places()
     r, c = rows.round().long(), cols.round().long()
     inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
     nearest = codes[:, r.clamp(0, height - 1), c.clamp(0, width - 1)].long()
