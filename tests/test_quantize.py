@@ -22,6 +22,7 @@ from geoseg.train import quantize as quantizing
 from geoseg.train import validation
 from geoseg.train.quantize import BACKEND, QuantizeConfig, quantize
 from geoseg.train.tiles import VALIDATION, read_index, read_tile
+from geoseg.train.validation import Comparison
 
 TILES = Path(__file__).parents[1] / "tiles"
 UNITS = pytest.mark.skipif(BACKEND[9:] not in ov.precisions(), reason="this processor has no units for bytes")
@@ -76,6 +77,16 @@ def test_eight_bits_give_what_torch_gives(made):
 
 def test_less_than_half_of_the_numbers_bytes_are_left(made):
     assert (made / INT8[1]).stat().st_size < 0.6 * (made / WEIGHTS).stat().st_size
+
+
+def test_the_first_layers_stay_as_they_are(made):
+    import openvino
+
+    operations = openvino.Core().read_model(made / INT8[0]).get_ordered_ops()
+    layers = [one for one in operations if one.get_type_name() in ("Convolution", "GroupConvolution")]
+    rounded = [layer.input_value(0).get_node().get_type_name() == "FakeQuantize" for layer in layers]
+    assert rounded[:3] == [False] * 3
+    assert sum(rounded) > 0.8 * len(layers)
 
 
 @UNITS
@@ -160,12 +171,17 @@ def test_a_run_in_other_eight_bits_is_another_run(model):
 
 
 @pytest.mark.parametrize(
-    ("parity", "text"), [({BACKEND: 0.9949}, "99.49% of the validation pixels"), ({}, "loses accuracy")]
+    ("found", "text"),
+    [
+        (Comparison(BACKEND, 0.9949, {"a": 0.001}), "99.49% of the validation pixels"),
+        (Comparison(BACKEND, 0.9999, {"a": -0.001, "b": 0.0021}), r"mIoU changes by a \+0.0010, b -0.0021; .*-0.002"),
+        (Comparison(BACKEND, 0.9999, {"a": float("nan")}), "a .nan"),
+    ],
 )
-def test_what_is_not_as_good_is_not_kept(model, monkeypatch, parity, text):
+def test_what_is_not_as_good_is_not_kept(model, monkeypatch, found, text):
     before = {file.name: file.read_bytes() for file in model.iterdir()}
-    monkeypatch.setattr(quantizing, "_in_8_bits", lambda graph, images: graph)
-    monkeypatch.setattr(quantizing, "measure_parity", lambda *_: parity)
+    monkeypatch.setattr(quantizing, "_in_8_bits", lambda graph, *_: graph)
+    monkeypatch.setattr(quantizing, "compare", lambda *_: iter([found]))
     with pytest.raises(ModelError, match=text):
         quantize(model, [TILES], FEW)
     assert {file.name: file.read_bytes() for file in model.iterdir()} == before
@@ -208,8 +224,8 @@ def test_every_source_is_looked_at_alike_and_training_tiles_only(monkeypatch):
 
 
 def test_the_command_says_the_share(model, monkeypatch):
-    monkeypatch.setattr(quantizing, "measure_parity", lambda *_: {BACKEND: 0.9987654})
-    monkeypatch.setattr(quantizing, "_in_8_bits", lambda graph, images: graph)
+    monkeypatch.setattr(quantizing, "compare", lambda *_: iter([Comparison(BACKEND, 0.9987654, {"a": 0.002})]))
+    monkeypatch.setattr(quantizing, "_in_8_bits", lambda graph, *_: graph)
     found = CliRunner().invoke(main, ["models", "quantize", str(model), str(TILES), "--set", "images=2"])
     assert found.exit_code == 0, found.output
     assert "same class as torch on 99.8765% of the validation pixels" in found.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Compared = OpenvinoSegmenter | TorchSegmenter
 
-__all__ = ["mean_iou", "measure_parity", "plain_scores", "score_tiles"]
+__all__ = ["Comparison", "compare", "mean_iou", "measure_parity", "plain_scores", "score_tiles"]
 
 MOST_LOST = 0.002
 """What a faster backend may lose of a source's mIoU."""
@@ -72,15 +73,51 @@ def measure_parity(
         faster: What is compared, each with a ``backend``; None takes the OpenVINO precisions of the CPU that need
             nothing but the weights and, where there is a GPU, torch in 16 bits.
     """
+    compared = _faster(card, module) if faster is None else faster
+    return {one.backend: one.same for one in compare(card, module, tiles, compared) if one.good}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a backend makes of the validation tiles, beside torch in 32 bits.
+
+    Attributes:
+        backend: Its name.
+        same: Share of pixels with the same class.
+        lost: By source, mIoU of torch less mIoU of the backend.
+    """
+
+    backend: str
+    same: float
+    lost: Mapping[str, float]
+
+    @property
+    def good(self) -> bool:
+        """Whether no source loses more than 0.002 of mIoU."""
+        return all(lost <= MOST_LOST for lost in self.lost.values())
+
+
+def compare(
+    card: ModelCard, module: nn.Module, tiles: Sequence[Tile], faster: Iterable[Compared]
+) -> Iterator[Comparison]:
+    """Backends beside torch in 32 bits, one by one; none without tiles.
+
+    Args:
+        card: Card of the network.
+        module: The network on the CPU.
+        tiles: Tiles that it was not trained on.
+        faster: What is compared, each with a ``backend``.
+    """
+    if not tiles:
+        return
     torch_segmenter = TorchSegmenter(card, module)
     reference, best = [_classes(torch_segmenter, tile) for tile in tiles], score_tiles(torch_segmenter, tiles)
-    parity = {}
-    for segmenter in (_faster(card, module) if faster is None else faster) if tiles else ():
+    pixels = sum(one.size for one in reference)
+    for segmenter in faster:
         same = sum(int((_classes(segmenter, tile) == one).sum()) for tile, one in zip(tiles, reference, strict=True))
         found = score_tiles(segmenter, tiles)
-        if all(found[name].miou >= one.miou - MOST_LOST for name, one in best.items()):
-            parity[segmenter.backend] = same / sum(one.size for one in reference)
-    return parity
+        lost = {name.removeprefix("validation of "): one.miou - found[name].miou for name, one in best.items()}
+        yield Comparison(segmenter.backend, same / pixels, lost)
 
 
 def _faster(card: ModelCard, module: nn.Module) -> Iterator[Compared]:
