@@ -2,10 +2,10 @@
 
 Usage: python tools/ablation.py OUT [--steps 400] [--seeds 0 1] [--only NAME ...]
 
-Every variant starts from configs/train_default.yaml and changes one thing; the tile sets must be there (see
-tools/make_default_model.sh). A run that OUT/results.csv already holds is not done again. The intervals are 95 % of
-1,000 bootstrap samples of the validation blocks of 320 x 320 pixels: neighbouring pixels are not independent, blocks
-nearly are.
+Every variant starts from configs/train_default.yaml with the whole change of looks (`AugmentConfig`; the default model
+has less of it) and changes one thing; the tile sets must be there (see tools/make_default_model.sh). A run that
+OUT/results.csv already holds is not done again. The intervals are 95 % of 1,000 bootstrap samples of the validation
+blocks of 320 x 320 pixels: neighbouring pixels are not independent, blocks nearly are.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()
-    base = load_as(TrainConfig, Path("configs/train_default.yaml"))
+    base = replace(load_as(TrainConfig, Path("configs/train_default.yaml")), augment=AugmentConfig())
     tiles = [read_tile(Path(FIELDS), line) for line in read_index(Path(FIELDS)) if line["split"] == VALIDATION]
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = arguments.out / "results.csv"

@@ -25,6 +25,7 @@ import shapely
 from rasterio.features import rasterize
 
 from geoseg.legend import CROP, WEED
+from geoseg.models.card import CARD, ModelCard
 from geoseg.segment.plantbatch import GroupStats, Rasters
 from geoseg.segment.plants import PlantConfig, plants_of
 from geoseg.train.panoptic_quality import SegmentPairs, count_scores
@@ -52,13 +53,17 @@ def main() -> None:
     parser.add_argument(
         "--plot-m", type=float, help="print the scores of crop counts in squares of this side, for a card"
     )
+    parser.add_argument("--card", nargs=2, metavar=("MODEL", "SOURCE"), help="and write them on the card of a model")
     given = parser.parse_args()
     sides = list(zip(given.pairs[::2], given.pairs[1::2], strict=True))
     if not given.plot_m:
         sys.stdout.write("| way | PQ crop | PQ weed | F1 crop | F1 weed | count crop | count weed | s/Mpx |\n")
         sys.stdout.write("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
     if given.plot_m:
-        sys.stdout.write(json.dumps(_counts(sides, given.plot_m), indent=2) + "\n")
+        counts = _counts(sides, given.plot_m)
+        sys.stdout.write(json.dumps(counts, indent=2) + "\n")
+        if given.card:
+            _note(Path(given.card[0]) / CARD, f"validation of {given.card[1]}", counts)
         return
     for name, config in CANDIDATES.items():
         if given.only not in name:
@@ -113,6 +118,13 @@ def _counts(sides: list[tuple[Path, Path]], plot_m: float) -> dict[str, float | 
         found.append(np.histogram2d(*other, edges)[0].ravel())
     scores = count_scores(np.concatenate(true), np.concatenate(found))
     return dataclasses.asdict(scores) | {"plot_m2": plot_m**2}
+
+
+def _note(path: Path, data_set: str, counts: dict[str, float | None]) -> None:
+    card = ModelCard.read(path)
+    short = {key: round(value, 4) if isinstance(value, float) else value for key, value in counts.items()}
+    scores = {**card.scores, data_set: {**card.scores[data_set], "count": short}}
+    card.model_copy(update={"scores": scores}).write(path)
 
 
 def _off(quality) -> float:
