@@ -43,7 +43,7 @@ class QuantizeConfig:
         side_px: Their largest side.
         seed: Of where they are cut.
         float_layers: This many of the first convolutions stay as they are: few channels carry the whole image, and
-            half of all that 8 bits change in the default model comes from the first three.
+            about half of all that 8 bits change in the default model comes from the first three.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
