@@ -68,7 +68,7 @@ def test_rasters_in_blocks_score_as_arrays_at_once(tmp_path_factory, block, part
 
 def test_rasters_on_other_grids_are_refused(tmp_path):
     one, two = write(tmp_path / "a.tif", LABELS), write(tmp_path / "b.tif", LABELS, origin=1)
-    with pytest.raises(LabelError, match="do not lie on one grid"):
+    with pytest.raises(LabelError, match="b.tif does not lie on the grid"):
         evaluate_raster(one, two)
     with pytest.raises(LabelError, match="cannot be read"):
         evaluate_raster(one, tmp_path / "c.tif")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -18,13 +20,15 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 
 from geoseg.errors import GeosegError, GeosegWarning, LabelError
-from geoseg.export.labels import write_vector
+from geoseg.export.labels import write_any, write_vector
 from geoseg.export.labeltiles import cut, write_coco, write_yolo
 from geoseg.legend import CROP, NODATA, SOIL, WEED
+from geoseg.ortho import Ortho
 from geoseg.train.cocofile import decode_rle
 from geoseg.train.labelfiles import LabelConfig, moved
 from geoseg.train.labels import VectorLabels, image_grid, open_labels, write_labels
 from geoseg.train.tilecutting import TileConfig, TileSource, make_tiles
+from geoseg.train.tileinstances import InstanceSource
 from geoseg.train.tiles import read_index, read_tile
 from geoseg.windows import Rect, windows
 from rasters import FINE, UTM, noise, write
@@ -39,6 +43,14 @@ def blobs(seed: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     """Classes of all sorts of regions: with holes, islands in holes, single pixels and corners that touch."""
     smooth = noise(shape, 1, "float32", seed)[0]
     return np.digitize(smooth, (0.45, 0.65)).astype(np.uint8)
+
+
+def with_holes(classes: np.ndarray) -> np.ndarray:
+    """The classes with places that are left out, as a class raster has them outside of the field."""
+    out = classes.copy()
+    out[noise(SHAPE, 1, "float32", 77)[0] > 0.62] = NODATA
+    out[60:, :30] = NODATA
+    return out
 
 
 def save(folder: Path, classes: np.ndarray) -> Path:
@@ -63,6 +75,7 @@ def convert(labels_path: Path, grid: GeoBox, out: Path, tile_px: int | None = 32
 @given(seed=st.integers(0, 10_000))
 def test_labels_written_and_read_are_the_same_raster(name, seed, tmp_path_factory):
     folder, classes = tmp_path_factory.mktemp("labels"), blobs(seed)
+    classes = classes if name == "yolo" else with_holes(classes)  # YOLO has no word for what is left out
     file = convert(save(folder, classes), GRID, folder / name)
     with open_labels(file, GRID) as labels:
         np.testing.assert_array_equal(labels.read(WHOLE), classes)
@@ -76,11 +89,27 @@ def test_holes_survive_in_one_outline(seed, tmp_path):
 
 
 def test_corrected_vectors_go_out_again_without_a_change(tmp_path):
-    classes = blobs(1)
+    classes = with_holes(blobs(1))
     first = convert(save(tmp_path, classes), GRID, tmp_path / "a.gpkg")
-    for name in ("b.geojson", "c.json", "d"):
+    for name in ("b.geojson", "c.json"):
         file = convert(first, GRID, tmp_path / name)
         np.testing.assert_array_equal(open_labels(file, GRID).read(WHOLE), classes)
+    with pytest.warns(GeosegWarning, match=f"{(classes == NODATA).sum()} px are left out"):
+        file = convert(first, GRID, tmp_path / "d")
+    as_soil = np.where(classes == NODATA, np.uint8(SOIL), classes)
+    np.testing.assert_array_equal(open_labels(file, GRID).read(WHOLE), as_soil)
+
+
+def test_what_is_left_out_is_a_crowd_to_coco_s_readers(tmp_path):
+    classes = with_holes(blobs(1))
+    file = convert(save(tmp_path, classes), GRID, tmp_path / "c.json", tile_px=None)
+    content = json.loads(file.read_text())
+    assert {one["id"]: one["name"] for one in content["categories"]} == {1: "crop", 2: "weed", 255: "ignore"}
+    left_out = [one for one in content["annotations"] if one["category_id"] == 255]
+    assert all(one["iscrowd"] == 1 and isinstance(one["segmentation"], dict) for one in left_out)
+    masks = [decode_rle(one["segmentation"]["counts"], tuple(one["segmentation"]["size"])) for one in left_out]
+    np.testing.assert_array_equal(np.any(masks, axis=0), classes == NODATA)
+    assert not any(one["iscrowd"] for one in content["annotations"] if one["category_id"] != 255)
 
 
 @given(seed=st.integers(0, 999), size=st.integers(3, 40))
@@ -161,6 +190,16 @@ def test_what_cannot_be_placed_is_refused(tmp_path):
         frame_of(crs=None).to_file(tmp_path / "none.shp")
     with pytest.raises(LabelError, match="no CRS"):
         open_labels(tmp_path / "none.shp", GRID)
+    frame_of(values=("crop", None)).to_file(tmp_path / "nameless.gpkg")
+    with pytest.raises(LabelError, match="1 of 2 features have nothing in the column 'class'"):
+        open_labels(tmp_path / "nameless.gpkg", GRID)
+    frame_of().translate(5000).to_frame("geometry").assign(**{"class": "crop"}).to_file(tmp_path / "far.gpkg")
+    frame_of().iloc[:0].to_file(tmp_path / "empty.gpkg")
+    whole = LabelConfig(labelled_area=places(tmp_path, [shapely.box(0, 0, 90, 70)]))
+    for name, message in (("far", "none of the 2 outlines .* lies on the image"), ("empty", "holds no outline")):
+        with pytest.raises(LabelError, match=message):
+            open_labels(tmp_path / f"{name}.gpkg", GRID)
+        assert (open_labels(tmp_path / f"{name}.gpkg", GRID, whole).read(WHOLE) == SOIL).all()
     with pytest.raises(LabelError, match="on_top"):
         LabelConfig(on_top="soil")
     write(tmp_path / "small.tif", np.zeros((1, 5, 5), np.uint8))
@@ -223,6 +262,87 @@ def test_coco_without_a_place_must_be_the_whole_image(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(LabelError, match="row and col"):
         open_labels(path, GRID)
+    content["images"] = [{"id": number, "file_name": "x.png", "height": 70, "width": 90} for number in (1, 2)]
+    content["annotations"].append(content["annotations"][0] | {"image_id": 2})
+    path.write_text(json.dumps(content))
+    with pytest.raises(LabelError, match="labels of 2 images without row and col"):
+        open_labels(path, GRID)
+    del content["annotations"][1]
+    path.write_text(json.dumps(content))
+    assert (open_labels(path, GRID).read(WHOLE) == WEED).sum() == 50
+    for outline in ([], [[2, 3, 12, 3]]):
+        content["annotations"][0]["segmentation"] = outline
+        path.write_text(json.dumps(content))
+        with pytest.raises(LabelError, match="no outline, or one of less than 3 points"):
+            open_labels(path, GRID)
+    content["annotations"] = []
+    path.write_text(json.dumps(content))
+    assert (open_labels(path, GRID).read(WHOLE) == SOIL).all()  # it says that there are none
+
+
+DEGREES = Affine(5e-8, 0, 11.5, 0, -5e-8, 48.3)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "bands", "message"),
+    [
+        ("EPSG:4326", DEGREES, 1, None),
+        ("EPSG:4326", DEGREES * Affine.translation(0.02, -0.03), 1, None),
+        (None, DEGREES, 1, None),
+        (None, None, 1, None),
+        ("EPSG:4326", DEGREES * Affine.translation(0.2, 0), 1, "does not lie on the grid"),
+        ("EPSG:4326", DEGREES * Affine.scale(1.002), 1, "does not lie on the grid"),
+        ("EPSG:32632", DEGREES, 1, "does not lie on the grid.* UTM zone 32N against"),
+        ("EPSG:4326", DEGREES, 3, "has 3 bands; expected one"),
+    ],
+)
+def test_label_rasters_lie_on_the_pixels_of_the_image(crs, transform, bands, message, tmp_path):
+    grid = GeoBox(SHAPE, DEGREES, "EPSG:4326")
+    path = write(tmp_path / "a.tif", np.repeat(blobs(2)[None], bands, axis=0), crs=crs, transform=transform)
+    if message is None:
+        np.testing.assert_array_equal(open_labels(path, grid).read(WHOLE), blobs(2))
+        return
+    with pytest.raises(LabelError, match=message):
+        open_labels(path, grid)
+    if bands == 1:
+        with pytest.raises(LabelError, match=message):
+            InstanceSource(path, grid)
+
+
+def test_the_same_crs_in_other_words_is_the_same_grid(tmp_path):
+    words = pyproj.CRS(UTM).to_wkt().replace(pyproj.CRS(UTM).name, "field 7")
+    path = write(tmp_path / "a.tif", blobs(2)[None], crs=words)
+    np.testing.assert_array_equal(open_labels(path, GRID).read(WHOLE), blobs(2))
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:2263", UTM])
+def test_tiles_know_the_metres_on_the_ground(crs, tmp_path):
+    world = pyproj.CRS(crs)
+    place = (-74.0, 40.7) if crs == "EPSG:2263" else (11.5, 48.3)
+    x, y = pyproj.Transformer.from_crs(4326, world, always_xy=True).transform(*place)
+    step = 5e-8 if world.is_geographic else 0.005
+    transform = Affine(step, 0, x, 0, -step, y)
+    write(tmp_path / "ortho.tif", noise(SHAPE), crs=crs, transform=transform)
+    write(tmp_path / "labels.tif", blobs(1)[None], crs=crs, transform=transform)
+    source = TileSource("a", str(tmp_path / "ortho.tif"), str(tmp_path / "labels.tif"))
+    make_tiles(TileConfig((source,), 96), tmp_path / "set")
+    found = read_tile(tmp_path / "set", read_index(tmp_path / "set")[0]).gsd_m
+    ends = [transform @ corner for corner in ((0, 0), (SHAPE[1], 0), (0, SHAPE[0]))]
+    lon, lat = pyproj.Transformer.from_crs(world, 4326, always_xy=True).transform(*np.transpose(ends))
+    _, _, metres = pyproj.Geod(ellps="WGS84").inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
+    assert found == pytest.approx(np.sqrt(metres[0] / SHAPE[1] * metres[1] / SHAPE[0]), rel=1e-3)
+    assert found == pytest.approx(Ortho.open(tmp_path / "ortho.tif").gsd_m, rel=1e-3)
+    wrong = replace(source, gsd_m=found * 1.2)
+    with pytest.raises(LabelError, match="by its georeference, gsd_m says"):
+        make_tiles(TileConfig((wrong,), 96), tmp_path / "other")
+
+
+def test_images_without_georeference_need_their_metres(tmp_path):
+    write(tmp_path / "a.tif", noise(SHAPE), crs=None, transform=None)
+    write(tmp_path / "labels.tif", blobs(1)[None], crs=None, transform=None)
+    source = TileSource("a", str(tmp_path / "a.tif"), str(tmp_path / "labels.tif"))
+    with pytest.raises(LabelError, match=r"a.tif has no georeference; give gsd_m"):
+        make_tiles(TileConfig((source,), 96), tmp_path / "set")
 
 
 def test_yolo_lines_that_are_wrong_are_named(tmp_path):
@@ -289,7 +409,8 @@ def test_ignored_polygons_are_left_out_of_training(tmp_path):
     frame_of(values=("crop", "ignore")).to_file(tmp_path / "a.gpkg")
     with open_labels(tmp_path / "a.gpkg", GRID) as labels:
         assert (labels.read(WHOLE) == NODATA).sum() == 400
-        assert write_yolo(cut(labels, "t"), tmp_path / "y") == 1
+        with pytest.warns(GeosegWarning, match="400 px .* soil"):
+            assert write_yolo(cut(labels, "t"), tmp_path / "y") == 1
     assert (tmp_path / "y" / "t.txt").read_text().startswith("0 ")
 
 
@@ -313,17 +434,19 @@ def test_outside_of_what_was_labelled_nothing_is_known(name, crs, tmp_path):
         np.testing.assert_array_equal(labels.read(WHOLE), np.where(inside, classes, NODATA))
         corner = Rect(20, 30, 60, 71)
         np.testing.assert_array_equal(labels.read(corner), np.where(inside, classes, NODATA)[corner.slices])
-        kept = [shape for frame in labels.frames() for shape in frame.geometry]
-        pieces = labels.shapes(corner)
+        kept = [shape for frame in labels.frames() for shape in frame.geometry[frame.code != NODATA]]
+        pieces = [(code, piece) for code, piece in labels.shapes(corner) if code != NODATA]
+        for out in ("out.gpkg", "out.json"):
+            again = tmp_path / out
+            write_any(labels, again, Path("image.tif"), 32)
+            np.testing.assert_array_equal(open_labels(again, GRID).read(WHOLE), labels.read(WHOLE))
     with open_labels(file, GRID) as labels:
         every = [shape for frame in labels.frames() for shape in frame.geometry]
     assert 0 < len(kept) < len(every)
-    points = [~FINE * (point.x, point.y) for point in shapely.point_on_surface(kept)]
-    assert all(any(square.contains(shapely.Point(point)) for square in SQUARES) for point in points)
     whole = shapely.union_all(SQUARES)
+    assert shapely.intersects(moved(whole, FINE), kept).all()
     for _, piece in pieces:
-        point = piece.point_on_surface()
-        assert whole.contains(shapely.Point(point.x + corner.col0, point.y + corner.row0))
+        assert whole.intersects(shapely.transform(piece, lambda points: np.add(points, (corner.col0, corner.row0))))
 
 
 def test_two_classes_outside_of_what_was_labelled_do_not_overlap(tmp_path):

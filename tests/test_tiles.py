@@ -195,12 +195,12 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path):
         with pytest.raises(LabelError, match=message):
             make_tiles(TileConfig((TileSource(**(source | change)),)), tmp_path / f"set{len(list(tmp_path.iterdir()))}")
 
-    refused("give gsd_m")
     refused("holds no images", gsd_m=0.003)
     write_raster(tmp_path / "images" / "a.png", np.zeros((3, 8, 8), np.uint8), None)
+    refused("give gsd_m")
     refused(r"a\.png has no mask", gsd_m=0.003)
     write_raster(tmp_path / "masks" / "a.png", np.zeros((1, 8, 9), np.uint8), None)
-    refused(r"\(8, 9\) against \(8, 8\)", gsd_m=0.003)
+    refused("9 x 8 px .* against 8 x 8 px", gsd_m=0.003)
 
 
 def tile(name: str = "a") -> Tile:

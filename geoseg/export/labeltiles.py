@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,8 @@ import numpy as np
 import shapely
 
 from geoseg.durable import drafted
-from geoseg.errors import LabelError
-from geoseg.legend import CROP, LEGEND, WEED
+from geoseg.errors import GeosegWarning, LabelError
+from geoseg.legend import CROP, LEGEND, NODATA, WEED
 from geoseg.windows import Rect, blocks
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class TileShapes(NamedTuple):
 
 
 def cut(labels: Shapes, name: str, tile_px: int | None = None) -> Iterator[TileShapes]:
-    """Labels cut into tiles that cover the image without overlap, crop and weed alone.
+    """Labels cut into tiles that cover the image without overlap: crop, weed, and what is left out.
 
     Args:
         labels: Labels on the grid of an image.
@@ -65,7 +66,7 @@ def cut(labels: Shapes, name: str, tile_px: int | None = None) -> Iterator[TileS
     """
     height, width = (int(size) for size in labels.grid.shape)
     for rect in blocks((height, width), tile_px or max(height, width)):
-        shapes = [(code, shape) for code, shape in labels.shapes(rect) if code in (CROP, WEED)]
+        shapes = [(code, shape) for code, shape in labels.shapes(rect) if code in (CROP, WEED, NODATA)]
         tile = name if tile_px is None else f"{name}_{rect.row0:06d}_{rect.col0:06d}"
         yield TileShapes(tile, (rect.row0, rect.col0, *rect.shape), shapes)
 
@@ -73,8 +74,9 @@ def cut(labels: Shapes, name: str, tile_px: int | None = None) -> Iterator[TileS
 def write_coco(tiles: Iterable[TileShapes], out: Path, suffix: str = ".png") -> int:
     """Write labels as a COCO instance file and return their number.
 
-    Polygons with holes become run lengths, which COCO's polygons cannot say. Every image entry has its ``row`` and
-    ``col`` in the whole image.
+    Polygons with holes become run lengths, which COCO's polygons cannot say. What is left out becomes crowds of the
+    category ``ignore``, which programs that train leave out as well. Every image entry has its ``row`` and ``col`` in
+    the whole image.
 
     Args:
         tiles: Tiles with their instances.
@@ -92,11 +94,13 @@ def write_coco(tiles: Iterable[TileShapes], out: Path, suffix: str = ".png") -> 
         for code, shape in tile.shapes:
             left, top, right, bottom = shape.bounds
             annotations.append(
-                {"id": len(annotations) + 1, "image_id": number, "category_id": code, "iscrowd": 0}
+                {"id": len(annotations) + 1, "image_id": number, "category_id": code, "iscrowd": int(code == NODATA)}
                 | {"bbox": [left, top, right - left, bottom - top], "area": shape.area}
-                | {"segmentation": _segmentation(shape, (height, width))}
+                | {"segmentation": _segmentation(shape, (height, width), code == NODATA)}
             )
     categories = [{"id": code, "name": LEGEND[code].name, "supercategory": "plant"} for code in (CROP, WEED)]
+    if any(one["category_id"] == NODATA for one in annotations):
+        categories.append({"id": NODATA, "name": "ignore", "supercategory": "none"})
     with draft(out) as file:
         json.dump({"images": images, "categories": categories, "annotations": annotations}, file)
         file.write("\n")
@@ -106,19 +110,26 @@ def write_coco(tiles: Iterable[TileShapes], out: Path, suffix: str = ".png") -> 
 def write_yolo(tiles: Iterable[TileShapes], out: Path) -> int:
     """Write labels as a folder of YOLO polygon files with ``index.csv`` and return their number.
 
-    Class 0 is crop and 1 is weed. An outline with holes goes round them and back on its own track.
+    Class 0 is crop and 1 is weed. An outline with holes goes round them and back on its own track. The format cannot
+    say what is left out.
 
     Raises:
         LabelError: If the folder holds labels already.
+
+    Warns:
+        GeosegWarning: If something is left out, with its size.
     """
     if (out / "index.csv").exists():
         raise LabelError(f"{out} holds labels already; remove it or choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    count, places = 0, []
+    count, places, left_out = 0, [], 0.0
     for tile in tiles:
         size = (tile.place[3], tile.place[2])
         lines = []
         for code, shape in tile.shapes:
+            if code == NODATA:
+                left_out += shape.area
+                continue
             points = (_one_ring(shape) / size).clip(0, 1)
             lines.append(" ".join([str(code - 1), *(f"{value:.9f}" for value in points.ravel())]) + "\n")
         count += len(lines)
@@ -128,11 +139,18 @@ def write_yolo(tiles: Iterable[TileShapes], out: Path) -> int:
         index = csv.writer(file, lineterminator="\n")
         index.writerow(("name", "row", "col", "height", "width"))
         index.writerows(places)
+    if left_out:
+        warnings.warn(
+            f"{left_out:.0f} px are left out of the labels (255 or ignore), which YOLO files cannot say: whoever "
+            "trains on them takes these pixels for soil; write COCO or a vector file to keep them",
+            GeosegWarning,
+            stacklevel=2,
+        )
     return count
 
 
-def _segmentation(shape: Any, size: tuple[int, int]) -> Any:
-    if not shape.interiors:
+def _segmentation(shape: Any, size: tuple[int, int], crowd: bool) -> Any:
+    if not shape.interiors and not crowd:
         return [np.asarray(shape.exterior.coords)[:-1].ravel().tolist()]
     rows, cols = np.mgrid[: size[0], : size[1]]
     mask = np.zeros(size, bool)

@@ -5,14 +5,16 @@ Reference: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geoseg.errors import LabelError
 
-__all__ = ["coco_annotations", "decode_rle"]
+__all__ = ["coco_annotations", "decode_rle", "read_coco"]
 
 
 def coco_annotations(
@@ -21,7 +23,7 @@ def coco_annotations(
     """Category, area and place (row, col) of every annotation. The area is a list of rings, or a (H, W) bool mask.
 
     An image entry may say where it was cut from the grid, with ``row`` and ``col``; only one that is as large as the
-    grid can do without.
+    grid, and alone, can do without.
 
     Args:
         content: The file's content.
@@ -29,11 +31,17 @@ def coco_annotations(
         where: Name of the file, for messages.
 
     Raises:
-        LabelError: If something is missing, or an image cannot be placed.
+        LabelError: If something is missing, an image cannot be placed, or an annotation has no outline.
     """
     try:
         names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
         images = {entry["id"]: entry for entry in content["images"]}
+        used = {annotation["image_id"] for annotation in content["annotations"]}
+        unplaced = sum("row" not in images[number] for number in used)
+        if unplaced > 1:
+            raise LabelError(
+                f"{where} has labels of {unplaced} images without row and col in the ortho; save one file an image"
+            )
         for annotation in content["annotations"]:
             image = images[annotation["image_id"]]
             if "row" not in image and (image["height"], image["width"]) != shape:
@@ -44,9 +52,27 @@ def coco_annotations(
             area = annotation["segmentation"]
             if isinstance(area, dict):
                 area = decode_rle(area["counts"], (int(area["size"][0]), int(area["size"][1])))
+            elif not area or any(len(ring) < 6 or len(ring) % 2 for ring in area):
+                raise LabelError(
+                    f"{where}: annotation {annotation.get('id')} has no outline, or one of less than 3 points; "
+                    "expected polygons or run lengths, a box is not enough"
+                )
             yield names[annotation["category_id"]], area, (int(image.get("row", 0)), int(image.get("col", 0)))
     except (KeyError, TypeError) as error:
         raise LabelError(f"{where} is no COCO instance file: {error!r} is missing or of another kind") from error
+
+
+def read_coco(path: Path) -> dict[str, Any] | None:
+    """The content of a COCO file; None if the file is another kind of JSON.
+
+    Raises:
+        LabelError: If it is no JSON.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LabelError(f"{path} cannot be read as JSON: {error}") from error
+    return content if isinstance(content, dict) and "annotations" in content else None
 
 
 def decode_rle(counts: list[int] | str, size: tuple[int, int]) -> np.ndarray:

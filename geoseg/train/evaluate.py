@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA
+from geoseg.train.labelgrid import check_grid, check_one_band
 from geoseg.windows import Rect, windows
 
 __all__ = ["Scores", "confusion", "evaluate_raster", "match_pairs", "match_points", "scores"]
@@ -111,11 +113,8 @@ def evaluate_raster(classes: Path, labels: Path, part: Rect | None = None, block
     """
     try:
         with rasterio.open(classes) as found, rasterio.open(labels) as truth:
-            if found.shape != truth.shape or not found.transform.almost_equals(truth.transform, precision=1e-6):
-                raise LabelError(
-                    f"{classes} and {labels} do not lie on one grid: {found.shape} at {tuple(found.transform)[:6]} "
-                    f"against {truth.shape} at {tuple(truth.transform)[:6]}"
-                )
+            check_one_band(labels, truth, "class codes")
+            check_grid(labels, truth, GeoBox(found.shape, found.transform, found.crs))
             rect = (part or Rect(0, 0, *found.shape)).clip(found.shape)
             total = np.zeros((len(LEGEND), len(LEGEND)), np.int64)
             for window in windows(rect.shape, block_px, 0):

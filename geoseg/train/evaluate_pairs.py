@@ -24,6 +24,7 @@ from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA
 from geoseg.train.evaluate_settings import Patch
 from geoseg.train.labelfiles import LabelConfig, read_instances
+from geoseg.train.labelgrid import check_grid, check_meets
 from geoseg.train.labelraster import open_file
 from geoseg.train.labels import Labels, image_grid, open_labels
 from geoseg.vectors import pixel_grid
@@ -86,7 +87,9 @@ class RasterPair:
 
     def _outlines(self, grid: GeoBox, labels: Labels) -> Outlines | None:
         if self.instances is not None:
-            return Outlines(read_instances(self.instances, grid, self.label), grid)
+            frame = read_instances(self.instances, grid, self.label)
+            check_meets(frame, grid, self.instances, self.label)
+            return Outlines(frame, grid)
         frame = getattr(labels, "frame", None)
         return None if frame is None else Outlines(frame, grid)
 
@@ -208,10 +211,7 @@ def raster_pair(
 @contextmanager
 def _on_grid(path: Path, grid: GeoBox) -> Iterator[Any]:
     with open_file(path) as raster:
-        if raster.shape != grid.shape or not raster.transform.almost_equals(grid.affine, precision=1e-6):
-            raise LabelError(
-                f"{path} does not lie on the grid of the class raster: {raster.shape} against {tuple(grid.shape)}"
-            )
+        check_grid(path, raster, grid)
         yield raster
 
 

@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from geoseg.errors import LabelError
 from geoseg.legend import NODATA
 from geoseg.ortho.boundary import PixelMask, read_boundary
-from geoseg.train.labelfiles import moved
+from geoseg.train.labelfiles import make_frame, moved
 from geoseg.windows import Rect
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["LabelsWithin"]
 
 
 class LabelsWithin:
-    """Other labels inside the polygons of a file; a pixel is inside if its centre is, an instance if a point in it is.
+    """Other labels inside the polygons of a file; a pixel is inside if its centre is, an instance if a part of it is.
 
     Attributes:
         grid: The grid of the image.
@@ -65,17 +65,25 @@ class LabelsWithin:
         return np.asarray(self._labels.overlap(rect) & self._mask.pixels(rect), bool)
 
     def shapes(self, rect: Rect) -> list[tuple[int, Any]]:
-        """Instances inside, as they are."""
+        """Instances of which a part is inside, whole, and the places outside as what is left out."""
         found = self._labels.shapes(rect)
-        points = shapely.get_coordinates(shapely.point_on_surface([shape for _, shape in found]))
-        inside = shapely.contains_xy(self._in_pixels, points + np.array([rect.col0, rect.row0]))
-        return [one for one, kept in zip(found, inside.tolist(), strict=True) if kept]
+        area = shapely.transform(self._in_pixels, lambda points: points - (rect.col0, rect.row0))
+        shapely.prepare(area)
+        inside = shapely.intersects(area, [shape for _, shape in found])
+        height, width = rect.shape
+        there = shapely.difference(shapely.box(0, 0, width, height), area)
+        return [
+            *(one for one, kept in zip(found, inside.tolist(), strict=True) if kept),
+            *((NODATA, part) for part in shapely.get_parts(there) if part.area > 0),
+        ]
 
     def frames(self) -> Iterator[gpd.GeoDataFrame]:
-        """All instances inside, in batches."""
+        """All instances of which a part is inside, in batches, and the places outside as what is left out."""
         for frame in self._labels.frames():
-            points = shapely.get_coordinates(shapely.point_on_surface(frame.geometry.to_numpy()))
-            yield frame[shapely.contains_xy(self._area, points)]
+            yield frame[shapely.intersects(self._area, frame.geometry.to_numpy())]
+        height, width = (int(size) for size in self.grid.shape)
+        outside = shapely.difference(moved(shapely.box(0, 0, width, height), self.grid.affine), self._area)
+        yield make_frame([NODATA], [outside], self.grid)
 
     def cuts(self, shape: Any) -> bool:
         """Whether a geometry in the CRS of the grid lies within a pixel of the edge of what was labelled."""

@@ -8,7 +8,6 @@ a plain photograph.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.errors import GeosegWarning, LabelError
 from geoseg.legend import LEGEND, NODATA
-from geoseg.train.cocofile import coco_annotations
+from geoseg.train.cocofile import coco_annotations, read_coco
 from geoseg.train.yolofile import YOLO_CLASSES, yolo_outlines
 from geoseg.vectors import polygonize
 
@@ -114,7 +113,7 @@ def read_instances(path: Path, grid: GeoBox, config: LabelConfig | None = None) 
             (class_code(name, names, where), _ring(points, config.corners))
             for name, points, where in yolo_outlines(path, (int(grid.shape[0]), int(grid.shape[1])), frozenset(names))
         ]
-    elif path.suffix.lower() == ".json" and (content := _coco(path)) is not None:
+    elif path.suffix.lower() == ".json" and (content := read_coco(path)) is not None:
         found = [
             (class_code(name, config.classes, str(path)), _area(part, offset, config.corners))
             for name, part, offset in coco_annotations(content, (int(grid.shape[0]), int(grid.shape[1])), str(path))
@@ -183,6 +182,12 @@ def _read_vector(path: Path, grid: GeoBox, config: LabelConfig) -> gpd.GeoDataFr
     if empty.any():
         warnings.warn(f"{path}: {int(empty.sum())} features have no geometry", GeosegWarning, stacklevel=3)
         frame = frame[~empty]
+    nameless = frame[config.column].isna()
+    if nameless.any():
+        raise LabelError(
+            f"{path}: {int(nameless.sum())} of {len(frame)} features have nothing in the column {config.column!r}; "
+            "give them a class, ignore if you cannot tell, or delete them"
+        )
     codes = [class_code(value, config.classes, str(path)) for value in frame[config.column]]
     return make_frame(codes, _placed(frame, grid, config, path), grid)
 
@@ -216,15 +221,6 @@ def _radii(points: gpd.GeoDataFrame, config: LabelConfig, path: Path) -> np.ndar
     if config.radius_m is None:
         raise LabelError(f"{path} holds points; give their radius in metres, as a column or as the option radius_m")
     return np.full(len(points), config.radius_m)
-
-
-def _coco(path: Path) -> dict[str, Any] | None:
-    """The content of a COCO file; None if the file is another kind of JSON."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LabelError(f"{path} cannot be read as JSON: {error}") from error
-    return content if isinstance(content, dict) and "annotations" in content else None
 
 
 def _area(part: Any, offset: tuple[int, int], corners: str) -> Any:

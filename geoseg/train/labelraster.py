@@ -18,6 +18,7 @@ from rasterio.windows import Window as RasterWindow
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, NODATA, SOIL, WEED
 from geoseg.train.labelfiles import LabelConfig, class_code, make_frame, moved
+from geoseg.train.labelgrid import check_grid, check_one_band
 from geoseg.vectors import batches, polygonize
 from geoseg.windows import Rect
 
@@ -34,18 +35,16 @@ class RasterLabels:
         """Open the raster.
 
         Raises:
-            LabelError: If it cannot be opened, is not on the grid, or holds no small integers.
+            LabelError: If it cannot be opened, is not on the grid, or has several bands.
         """
         self.grid = grid
         self._path, self._file = path, open_file(path)
-        shape = (int(grid.shape[0]), int(grid.shape[1]))
-        transform = self._file.transform
-        if self._file.shape != shape or not (
-            transform.almost_equals(grid.affine, precision=1e-6) or transform == Affine.identity()
-        ):
-            found = self._file.shape
+        try:
+            check_one_band(path, self._file, "class codes")
+            check_grid(path, self._file, grid, plain=True)
+        except LabelError:
             self._file.close()
-            raise LabelError(f"{path} does not lie on the grid of the image: {found} against {shape}")
+            raise
         self._table = np.arange(256)
         self._table[[code for code in range(256) if code not in (SOIL, CROP, WEED, NODATA)]] = -1
         for value, name in config.classes.items():
@@ -81,13 +80,13 @@ class RasterLabels:
         return np.zeros(rect.shape, bool)
 
     def shapes(self, rect: Rect) -> list[tuple[int, Any]]:
-        """Regions of one class that hang together over pixel edges."""
+        """Regions of one class that hang together over pixel edges, and of what is left out."""
         classes = self.read(rect)
-        return polygonize(classes, Affine.identity(), mask=(classes != SOIL) & (classes != NODATA))
+        return polygonize(classes, Affine.identity(), mask=classes != SOIL)
 
     def frames(self) -> Iterator[gpd.GeoDataFrame]:
-        """Regions of the whole raster in batches, not the raster at once."""
-        wanted = np.flatnonzero((self._table == CROP) | (self._table == WEED)).tolist()
+        """Regions of the whole raster, also of what is left out, in batches, not the raster at once."""
+        wanted = np.flatnonzero(np.isin(self._table, (CROP, WEED, NODATA))).tolist()
         plain = self._file.transform == Affine.identity()
         for batch in batches(self._path, codes=wanted):
             shapes = moved(batch.geometry, self.grid.affine) if plain else batch.geometry

@@ -26,6 +26,7 @@ from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
 from geoseg.ortho import Ortho, OrthoConfig
 from geoseg.train.labelarea import LabelsWithin
 from geoseg.train.labelfiles import LabelConfig, moved, read_instances
+from geoseg.train.labelgrid import check_meets
 from geoseg.train.labelraster import RasterLabels, image_grid
 from geoseg.windows import Rect, blocks
 
@@ -173,7 +174,9 @@ def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = Non
     if path.suffix.lower() in _RASTERS:
         found: Labels = RasterLabels(path, grid, config)
     else:
-        found = VectorLabels(read_instances(path, grid, config), grid, config.on_top)
+        frame = read_instances(path, grid, config)
+        check_meets(frame, grid, path, config)
+        found = VectorLabels(frame, grid, config.on_top)
     return found if config.labelled_area is None else LabelsWithin(found, Path(config.labelled_area))
 
 

@@ -21,6 +21,7 @@ from rasterio.windows import Window as RasterWindow
 from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA, SOIL, WEED
 from geoseg.ortho.boundary import PixelMask, read_boundary
+from geoseg.train.labelgrid import ground_gsd
 from geoseg.train.labelraster import open_file
 from geoseg.train.labels import image_grid, open_labels
 from geoseg.train.levelled import moments_of
@@ -136,7 +137,7 @@ class OrthoSet:
         self._labels = stack.enter_context(open_labels(Path(str(share.labels)), self.grid, share.label))
         self._plants = InstanceSource(Path(share.instances), self.grid, share.label) if share.instances else None
         self.plants = self._plants is not None
-        self.gsd_m = share.gsd_m or abs(self.grid.affine.determinant) ** 0.5
+        self.gsd_m = ground_gsd(path, self.grid, share.gsd_m)
         self.shape = (int(self.grid.shape[0]), int(self.grid.shape[1]))
         self._held_out = _held_out(share, self.grid)
         self._look_through(path)

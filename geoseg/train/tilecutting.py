@@ -15,6 +15,7 @@ from rasterio.windows import transform as window_transform
 from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA, SOIL
 from geoseg.train.labelfiles import LabelConfig
+from geoseg.train.labelgrid import ground_gsd
 from geoseg.train.labelraster import open_file
 from geoseg.train.labels import image_grid, open_labels
 from geoseg.train.tilebands import check_scale, chosen_bands, excess_green, on_disk
@@ -109,7 +110,7 @@ def _cut_ortho(source: TileSource, path: Path, tile_px: int) -> Iterator[Tile]:
     labels_of = open_labels(source.labels, grid, source.label)
     plants = InstanceSource(Path(source.instances), grid, source.label) if source.instances else None
     with open_file(path) as ortho, labels_of as labels:
-        gsd_m = source.gsd_m or abs(ortho.transform.determinant) ** 0.5
+        gsd_m = ground_gsd(path, grid, source.gsd_m)
         bands = chosen_bands(source.images, _colours(ortho), source.bands)
         check_scale(source.images, ortho, bands, source.value_max)
         for split, part in _parts(source, ortho.shape):
@@ -150,14 +151,13 @@ def _parts(source: TileSource, shape: tuple[int, int]) -> Iterator[tuple[str, Re
 
 
 def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
-    if source.gsd_m is None:
-        raise LabelError(f"source {source.name} is a folder of images; give gsd_m, their metres per pixel")
     paths = sorted(
         path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff")
     )
     if not paths:
         raise LabelError(f"{folder} holds no images")
     for path in paths:
+        gsd_m = ground_gsd(path, image_grid(path), source.gsd_m)
         masks = [mask for mask in sorted(Path(source.labels).glob(f"{path.stem}.*")) if mask.suffix != ".xml"]
         if not masks:
             raise LabelError(f"{path.name} has no mask in {source.labels}")
@@ -172,7 +172,7 @@ def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
             )
         split = VALIDATION if any(fnmatch(path.stem, pattern) for pattern in source.validation_names) else TRAIN
         name = f"{source.name}_{path.stem}"
-        yield _tile(source, Tile(name, split, source.name, 0, 0, source.gsd_m, image, labels, {}, ids))
+        yield _tile(source, Tile(name, split, source.name, 0, 0, gsd_m, image, labels, {}, ids))
 
 
 def _tile(source: TileSource, raw: Tile) -> Tile:

@@ -13,6 +13,7 @@ from shapely import STRtree, box
 
 from geoseg.errors import LabelError
 from geoseg.train.labelfiles import LabelConfig, read_instances
+from geoseg.train.labelgrid import check_grid, check_meets, check_one_band
 from geoseg.windows import Rect
 
 __all__ = ["InstanceSource", "centres"]
@@ -39,6 +40,7 @@ class InstanceSource:
             self._check_raster()
             return
         frame = read_instances(path, grid, config)
+        check_meets(frame, grid, path, config)
         # The larger first, so that a small plant on top of a large one stays in sight.
         self._frame = frame.iloc[np.argsort(-frame.geometry.area.to_numpy(), kind="stable")]
         self._tree = STRtree(self._frame.geometry.to_numpy())
@@ -75,13 +77,10 @@ class InstanceSource:
     def _check_raster(self) -> None:
         try:
             with rasterio.open(self._path) as raster:
-                shape, transform = raster.shape, raster.transform
+                check_one_band(self._path, raster, "ids of plants")
+                check_grid(self._path, raster, self._grid)
         except rasterio.errors.RasterioIOError as error:
             raise LabelError(f"{self._path} cannot be read as a raster: {error}") from error
-        if shape != self._grid.shape or not transform.almost_equals(self._grid.affine, precision=1e-6):
-            raise LabelError(
-                f"{self._path} with {shape} pixels does not lie on the grid of the image, {self._grid.shape}"
-            )
 
 
 def centres(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
