@@ -17,4 +17,5 @@ python tools/plant_candidates.py "${outlined[@]}" --plot-m 0.8 --card models/def
 cp models/default/{card.json,weights.safetensors,openvino_int8.xml,openvino_int8.bin} geoseg/models/default/
 python tools/synthetic_tiles.py tilesets/synthetic_infrared 48 --infrared
 geoseg train configs/train_any_three_bands.yaml --out models/any_three_bands
-cp models/any_three_bands/{card.json,weights.safetensors} geoseg/models/any_three_bands/ # not as good in 8 bits
+geoseg models quantize models/any_three_bands tilesets/fields tilesets/synthetic tilesets/synthetic_infrared
+cp models/any_three_bands/{card.json,weights.safetensors,openvino_int8.xml,openvino_int8.bin} geoseg/models/any_three_bands/
