@@ -81,6 +81,8 @@ def load_config(path: str | Path | None = None, overrides: Overrides = ()) -> Co
 def load_as(kind: type[_T], path: str | Path | None, overrides: Overrides = ()) -> _T:
     """Any parameter class from a YAML file with overrides on top.
 
+    What a section leaves out is what `kind` says of that section, which need not be what the section's own class says.
+
     Args:
         kind: The dataclass.
         path: YAML file; None starts from the defaults.
@@ -92,7 +94,7 @@ def load_as(kind: type[_T], path: str | Path | None, overrides: Overrides = ()) 
     document = load_yaml(Path(path)) if path is not None else {}
     _override_all(document, overrides)
     sources = [*([str(path)] if path is not None else []), *(["--set"] if overrides else [])]
-    return build(kind, document, " and ".join(sources))
+    return build(kind, _on_defaults(kind, document), " and ".join(sources))
 
 
 def with_overrides(config: _T, overrides: Overrides) -> _T:
@@ -208,6 +210,19 @@ def _override_all(document: dict[str, Any], overrides: Overrides) -> None:
             _set(document, key.strip(), _parse(value), f"--set {override!r}")
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {override!r}: the value is no YAML; put text with signs in quotes") from error
+
+
+def _on_defaults(kind: Any, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with its sections completed by the class's defaults of them."""
+    made = {one.name: one.default_factory for one in dataclasses.fields(kind)}
+    defaults = {name: made[name]() for name in document if made.get(name, dataclasses.MISSING) != dataclasses.MISSING}
+    return {name: _completed(defaults.get(name), value) for name, value in document.items()}
+
+
+def _completed(default: Any, value: Any) -> Any:
+    if not dataclasses.is_dataclass(default) or not isinstance(value, Mapping):
+        return value
+    return to_dict(default) | {name: _completed(getattr(default, name, None), part) for name, part in value.items()}
 
 
 def _set(document: dict[str, Any], key: str, value: Any, named: str) -> None:

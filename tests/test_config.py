@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.config import Config, load_config, load_yaml, to_dict
+from geoseg.adapt.adaptation import AdaptConfig
+from geoseg.config import Config, load_as, load_config, load_yaml, to_dict
 from geoseg.errors import ConfigError, PrescriptionError
+from geoseg.train.evaluate_settings import EvaluateConfig
 
 
 def write(tmp_path, text):
@@ -82,3 +84,18 @@ def test_a_configuration_survives_its_own_dictionary(rate, buffer, batch):
     again = load_config(None, [f"{section}={value!r}" for section, value in []])
     assert dataclasses.replace(again, spray=config.spray, segment=config.segment) == config
     assert to_dict(config)["spray"]["rate_l_ha"] == rate
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"), [(EvaluateConfig, "spray.rate_l_ha", 200.0), (AdaptConfig, "tune.augment.noise", 0.03)]
+)
+def test_a_key_that_says_the_default_changes_nothing(kind, key, value, tmp_path):
+    """Both classes have other defaults of a section than the section's own class."""
+    default, text = kind(), str(value)
+    for part in key.split("."):
+        default = getattr(default, part)
+    assert default == value
+    assert load_as(kind, None, [f"{key}={value}"]) == kind()
+    for part in reversed(key.split(".")):
+        text = f"{{{part}: {text}}}"
+    assert load_as(kind, write(tmp_path, text)) == kind()
