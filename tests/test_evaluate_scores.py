@@ -126,6 +126,13 @@ def test_boundary_f1_by_all_distances():
         assert found[f"classes.{name}.boundary_f1"] == pytest.approx(2 * precision * recall / (precision + recall))
 
 
+def with_void(seed):
+    """A field with places that nobody labelled, beside single pixels."""
+    pair = field(seed)
+    pair.patch.labels[40:62, 30:52] = pair.patch.labels[90:120, 70:75] = NODATA
+    return pair
+
+
 def brute_objects(raster, both, code):
     """Regions of a class, and the centre of each, from the whole array at once."""
     regions, count = label((raster == code) & both)
@@ -133,45 +140,74 @@ def brute_objects(raster, both, code):
     return masks, np.array([np.argwhere(mask).mean(axis=0) for mask in masks])
 
 
+def brute_guesses(pair, code):
+    """Predicted regions that are not void alone: the part that counts, its centre, and whether most of it counts."""
+    regions, count = label(pair.patch.classes == code)
+    void = pair.patch.labels == NODATA
+    wholes = [regions == number for number in range(1, count + 1)]
+    wholes = [whole for whole in wholes if (whole & ~void).any()]
+    parts = [whole & ~void for whole in wholes]
+    judged = np.array([2 * part.sum() >= whole.sum() for part, whole in zip(parts, wholes, strict=True)])
+    return parts, np.array([np.argwhere(part).mean(axis=0) for part in parts]), judged
+
+
 def test_objects_by_overlap_are_those_of_a_brute_force():
-    pair = field(2)
+    pair = with_void(2)
     both, _, _ = known(pair)
     found = evaluated(pair).scores
+    unjudged = 0
     for code in (CROP, WEED):
         truth, _ = brute_objects(pair.patch.labels, both, code)
-        guess, _ = brute_objects(pair.patch.classes, both, code)
+        guess, _, judged = brute_guesses(pair, code)
         overlaps = np.array([[(a & b).sum() / (a | b).sum() for b in guess] for a in truth])
         good = overlaps[overlaps > 0.5]
         name = LEGEND[code].name
-        below = (len(truth) + len(guess)) / 2
+        held = judged | (overlaps > 0.5).any(axis=0)
+        below = (len(truth) + held.sum()) / 2
+        unjudged += (~held).sum()
         assert len(good) > 3
         assert found[f"objects.{name}.f1_iou50"] == pytest.approx(len(good) / below)
         assert found[f"objects.{name}.rq"] == pytest.approx(len(good) / below)
         assert found[f"objects.{name}.sq"] == pytest.approx(good.mean())
         assert found[f"objects.{name}.pq"] == pytest.approx(good.sum() / below)
         assert found[f"counts.{name}.labelled"] == len(truth)
-        assert found[f"counts.{name}.predicted"] == len(guess)
+    assert unjudged > 0
 
 
 def test_objects_by_centre_are_those_of_a_brute_force():
-    pair = field(3)
+    pair = with_void(3)
     both, _, _ = known(pair)
     found = evaluated(pair).scores
     for code in (CROP, WEED):
         truth, there = brute_objects(pair.patch.labels, both, code)
-        _, here = brute_objects(pair.patch.classes, both, code)
+        _, here, judged = brute_guesses(pair, code)
         distance = cdist(there, here)
         reach = np.maximum(np.sqrt([mask.sum() / np.pi for mask in truth]), 3)
         distance[distance > reach[:, None]] = np.inf
         hits = 0
         while np.isfinite(distance).any():
             row, col = np.unravel_index(distance.argmin(), distance.shape)
-            distance[row], distance[:, col] = np.inf, np.inf
+            distance[row], distance[:, col], judged[col] = np.inf, np.inf, True
             hits += 1
-        name = f"objects.{LEGEND[code].name}"
-        assert found[f"{name}.precision"] == pytest.approx(hits / len(here))
-        assert found[f"{name}.recall"] == pytest.approx(hits / len(there))
-        assert found[f"{name}.f1"] == pytest.approx(2 * hits / (len(here) + len(there)))
+        name = LEGEND[code].name
+        assert found[f"counts.{name}.predicted"] == judged.sum()
+        assert found[f"objects.{name}.precision"] == pytest.approx(hits / judged.sum())
+        assert found[f"objects.{name}.recall"] == pytest.approx(hits / len(there))
+        assert found[f"objects.{name}.f1"] == pytest.approx(2 * hits / (judged.sum() + len(there)))
+
+
+def test_plants_of_which_only_a_rim_was_labelled_do_not_count():
+    """A person draws `ignore` over weeds, a little too narrow."""
+    labels, classes = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
+    for row in (10, 40, 70):
+        for col in (10, 40, 70):
+            classes[row : row + 16, col : col + 16] = labels[row : row + 16, col : col + 16] = WEED
+            if row == 40:
+                labels[row : row + 16, col : col + 16] = 0
+                labels[row + 2 : row + 14, col + 2 : col + 14] = NODATA
+    found = evaluated(Arrays(Patch(labels, classes))).scores
+    assert (found["counts.weed.labelled"], found["counts.weed.predicted"]) == (6, 6)
+    assert found["objects.weed.precision"] == found["objects.weed.pq"] == 1
 
 
 def test_small_objects_are_left_out_on_both_sides():
@@ -200,8 +236,10 @@ def test_counts_over_blocks_are_those_of_scikit_learn():
     both, _, _ = known(pair)
     found = evaluated(pair).scores
     per_block = []
-    for raster in (pair.patch.labels, pair.patch.classes):
-        _, centres = brute_objects(raster, both, WEED)
+    _, there = brute_objects(pair.patch.labels, both, WEED)
+    _, here, judged = brute_guesses(pair, WEED)
+    assert judged.all()
+    for centres in (there, here):
         blocks = ((centres + 0.5) // 40).astype(int)
         per_block.append(np.histogram2d(*blocks.T, bins=(range(5), range(5)))[0].ravel())
     truth, guess = per_block
@@ -415,18 +453,20 @@ def test_settings_that_cannot_be_meant(change):
 
 def test_panoptic_quality_is_that_of_the_definition():
     """By the module that follows Kirillov et al. word by word, which takes ids instead of classes."""
-    pair = field(10)
-    both, _, _ = known(pair)
+    pair = with_void(10)
+    seen = pair.patch.classes != NODATA
     ids, classes = [], []
     for raster in (pair.patch.labels, pair.patch.classes):
         marks, of = np.zeros(raster.shape, np.int64), {}
         for code in (CROP, WEED):
-            regions, count = label((raster == code) & both)
+            regions, count = label((raster == code) & seen)
             marks[regions > 0] = regions[regions > 0] + len(of)
             of |= {len(of) + number: code for number in range(1, count + 1)}
         ids.append(marks)
         classes.append(of)
-    wanted = panoptic_quality([tuple(ids)], *classes)
+    ids[0][pair.patch.labels == NODATA] = -1
+    wanted = panoptic_quality([tuple(ids)], *classes, void=-1)
+    assert wanted != panoptic_quality([(np.where(ids[0] < 0, 0, ids[0]), ids[1])], *classes)
     found = evaluated(pair).scores
     for code in (CROP, WEED):
         for key in ("pq", "sq", "rq"):

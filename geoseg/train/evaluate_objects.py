@@ -3,6 +3,12 @@
 An object is a 4-connected region of one class, or what a raster of ids calls one. All that is kept of it is its
 class, area and centre, and how many pixels it shares with which object of the other side; so memory grows with the
 number of objects and not with pixels.
+
+Predicted objects may reach into ground of which the labels say nothing (void). What lies there counts for nothing, and
+an object that matches none and lies there for more than a half is not held against the prediction.
+
+Reference:
+    A. Kirillov et al. (2019), Panoptic segmentation, CVPR, section 4.2, https://arxiv.org/abs/1801.00868
 """
 
 from __future__ import annotations
@@ -26,13 +32,20 @@ class Objects:
 
     Attributes:
         code: (n,) classes.
-        area_px: (n,) pixels.
-        centre: (n, 2) mean row and column; the centre of pixel (0, 0) is (0, 0).
+        area_px: (n,) pixels outside of the void.
+        void_px: (n,) pixels in the void.
+        centre: (n, 2) mean row and column of the pixels outside of the void; the centre of pixel (0, 0) is (0, 0).
     """
 
     code: np.ndarray
     area_px: np.ndarray
+    void_px: np.ndarray
     centre: np.ndarray
+
+    @property
+    def judged(self) -> np.ndarray:
+        """(n,) bool: those that lie in the void for no more than a half."""
+        return np.asarray(self.void_px <= self.area_px)
 
 
 @dataclass(frozen=True)
@@ -66,15 +79,17 @@ class _Side:
     last: tuple[np.ndarray, np.ndarray] | None = None
     count: int = 0
 
-    def add(self, row: int, classes: np.ndarray, ids: np.ndarray | None) -> np.ndarray:
+    def add(self, row: int, classes: np.ndarray, ids: np.ndarray | None, void: np.ndarray | None) -> np.ndarray:
         """(H, W) int64 provisional ids of the strip."""
         marks = self._regions(classes) if ids is None else ids.astype(np.int64)
         rows, cols = np.nonzero(marks)
         which, codes = marks[rows, cols], classes[rows, cols].astype(np.int64)
-        keys, first, pixels = np.unique(which * len(LEGEND) + codes, return_inverse=True, return_counts=True)
-        row_sum = np.bincount(first, rows + row, len(keys))
-        col_sum = np.bincount(first, cols, len(keys))
-        self.sums.append(np.stack([keys, pixels, row_sum, col_sum]).astype(np.float64))
+        keys, first = np.unique(which * len(LEGEND) + codes, return_inverse=True)
+        known = np.ones(len(rows)) if void is None else 1.0 - void[rows, cols]
+        sums = (
+            np.bincount(first, values, len(keys)) for values in (known, 1 - known, known * (rows + row), known * cols)
+        )
+        self.sums.append(np.stack([keys.astype(np.float64), *sums]))
         return marks
 
     def _regions(self, classes: np.ndarray) -> np.ndarray:
@@ -92,7 +107,7 @@ class _Side:
 
     def finish(self, min_px: float, marks: np.ndarray) -> tuple[Objects, np.ndarray]:
         """The objects, and for each of `marks`, provisional ids, the index of its object or -1."""
-        sums = np.concatenate([np.zeros((4, 0)), *self.sums], axis=1)
+        sums = np.concatenate([np.zeros((5, 0)), *self.sums], axis=1)
         known, which = np.unique(sums[0].astype(np.int64) // len(LEGEND), return_inverse=True)
         code = sums[0].astype(np.int64) % len(LEGEND)
         joins = np.searchsorted(known, np.concatenate([np.zeros((2, 0), np.int64), *self.joins], axis=1))
@@ -100,12 +115,13 @@ class _Side:
         count, of = connected_components(graph, directed=False) if len(known) else (0, np.zeros(0, np.int64))
         votes = np.zeros((count, len(LEGEND)))
         np.add.at(votes, (of[which], code), sums[1])
-        area, row, col = (np.bincount(of[which], values, count) for values in sums[1:])
+        area, void, row, col = (np.bincount(of[which], values, count) for values in sums[1:])
         votes[:, SOIL] = -1  # a plant is crop or weed, whatever soil lies inside its outline
         kept = (area >= max(min_px, 1) * (1 - 1e-9)) & (votes[:, 1:].max(axis=1) > 0)
         index = np.where(kept, np.cumsum(kept) - 1, -1)
         centre = np.stack([row[kept], col[kept]], axis=1) / area[kept, None]
-        return Objects(votes.argmax(axis=1)[kept], area[kept], centre), index[of[np.searchsorted(known, marks)]]
+        found = Objects(votes.argmax(axis=1)[kept], area[kept], void[kept], centre)
+        return found, index[of[np.searchsorted(known, marks)]]
 
 
 @dataclass
@@ -123,17 +139,19 @@ class ObjectPass:
         classes: np.ndarray,
         truth_ids: np.ndarray | None = None,
         found_ids: np.ndarray | None = None,
+        void: np.ndarray | None = None,
     ) -> None:
         """Take the next strip.
 
         Args:
             row: Its first row.
-            labels: (H, W) uint8, soil where nothing counts.
-            classes: (H, W) uint8 predicted, soil where nothing counts.
+            labels: (H, W) uint8, soil in the void.
+            classes: (H, W) uint8 predicted.
             truth_ids: (H, W) ids of the labelled plants over the whole raster, 0 is none; None: connected regions.
             found_ids: The same of the prediction.
+            void: (H, W) bool, pixels of which the labels say nothing; None: there are none.
         """
-        there, here = self._truth.add(row, labels, truth_ids), self._found.add(row, classes, found_ids)
+        there, here = self._truth.add(row, labels, truth_ids, None), self._found.add(row, classes, found_ids, void)
         both = (there > 0) & (here > 0)
         if both.any():
             pairs, pixels = np.unique(np.stack([there[both], here[both]]), axis=1, return_counts=True)

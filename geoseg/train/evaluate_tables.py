@@ -36,7 +36,7 @@ class Tables:
         bins: (B, K, bins, 3) pixels, sum of confidence 0..1 and right pixels by predicted class and confidence.
         near: (B, K, 3) plants found by centre, predicted in vain, and missed.
         whole: (B, K, 4) the same by overlap of more than a half, and the sum of the overlaps found.
-        counts: (B, K, 2) labelled and predicted plants.
+        counts: (B, K, 2) labelled and predicted plants, without those that the labels cannot judge.
         spray: (B, 9) as `geoseg.train.evaluate_cells.SPRAY` names them.
         cells: (cells, 4) block, share of weed predicted, labelled weed m2, m2 seen.
         where: The pair and rectangle of each block.
@@ -149,8 +149,10 @@ class _Counts:
         percent = None if patch.confidence is None else patch.confidence[inner][counted]
         self._pixels(labels[counted], classes[counted], block[counted], percent)
         self.cells.add(row0, labels, classes, counted)
-        ids = [None if one is None else np.where(seen, one[inner], 0) for one in (patch.truth_ids, patch.found_ids)]
-        self.objects.add(row0, np.where(seen, labels, SOIL), np.where(seen, classes, SOIL), *ids)
+        rasters = ((labels, patch.truth_ids, seen), (classes, patch.found_ids, classes != NODATA))
+        there, here = (np.where(mask, one, SOIL) for one, _, mask in rasters)
+        ids = [None if one is None else np.where(mask, one[inner], 0) for _, one, mask in rasters]
+        self.objects.add(row0, there, here, *ids, void=labels == NODATA)
 
     def _pixels(self, labels: np.ndarray, classes: np.ndarray, block: np.ndarray, percent: np.ndarray | None) -> None:
         size = len(LEGEND)
@@ -204,13 +206,13 @@ class _Counts:
         one, two = there >= 0, here >= 0  # an object belongs to the block that holds its centre, or to none
         labelled, predicted = (there[one], truth.code[one]), (here[two], found.code[two])
         np.add.at(counts[..., 0], labelled, 1)
-        np.add.at(counts[..., 1], predicted, 1)
+        np.add.at(counts[..., 1], predicted, (matches.centre_found | found.judged)[two])
         for table, hit, other in (
             (by_centre, matches.centre_truth[one], matches.centre_found[two]),
             (whole, matches.iou_truth[one] > 0, matches.iou_found[two] > 0),
         ):
             np.add.at(table[..., 0], labelled, hit)
-            np.add.at(table[..., 1], predicted, ~other)
+            np.add.at(table[..., 1], predicted, ~other & found.judged[two])
             np.add.at(table[..., 2], labelled, ~hit)
         np.add.at(whole[..., 3], labelled, matches.iou_truth[one])
         return by_centre, whole, counts
