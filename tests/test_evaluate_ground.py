@@ -66,7 +66,7 @@ def joined(pair, shapes, code):
 
 
 def test_counts_over_plots_are_those_of_a_spatial_join():
-    pair, shapes = field(3), turned()
+    pair, shapes = field(3, unknown=0), turned()
     tables = count_pair(pair, SCORES, plots=Plots(tuple("abcdefghijkl"), shapes))
     found = score_tables(tables, replace(SCORES, resamples=20))
     for code, name in ((CROP, "crop"), (WEED, "weed")):

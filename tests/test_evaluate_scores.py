@@ -126,6 +126,18 @@ def test_boundary_f1_by_all_distances():
         assert found[f"classes.{name}.boundary_f1"] == pytest.approx(2 * precision * recall / (precision + recall))
 
 
+@pytest.mark.parametrize("guess", [None, (70, 70)])
+def test_edges_that_are_all_wrong_score_nothing(guess):
+    """As IoU and F1 do: a draw of the bootstrap must not lose them."""
+    labels, classes = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
+    labels[10:30, 10:30] = WEED
+    if guess is not None:
+        classes[guess[0] : guess[0] + 20, guess[1] : guess[1] + 20] = WEED
+    found = evaluated(Arrays(Patch(labels, classes))).scores
+    assert found["classes.weed.boundary_f1"] == found["classes.weed.f1"] == 0
+    assert np.isnan(found["classes.crop.boundary_f1"])
+
+
 def with_void(seed):
     """A field with places that nobody labelled, beside single pixels."""
     pair = field(seed)

@@ -11,9 +11,11 @@ from click.testing import CliRunner
 
 from geoseg.cli import main
 from geoseg.errors import LabelError
+from geoseg.legend import WEED
 from geoseg.models.card import CARD, ModelCard
 from geoseg.models.storage import load
 from geoseg.spray.rules import SprayConfig
+from geoseg.train import evaluate_tune
 from geoseg.train.evaluate_tiles import tile_pairs
 from geoseg.train.evaluate_tune import Margins, margins_of, tuned
 from test_operating_point import model
@@ -93,3 +95,33 @@ def test_shipped_models_are_left_alone(tmp_path):
     assert after.logit_bias == ()
     assert after.model_copy(update={"thresholds": {}}) == ModelCard.model_validate_json(before)
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "weights.safetensors"]
+
+
+def test_weeds_of_which_a_network_is_sure_that_they_are_none(tmp_path, monkeypatch):
+    """Softmax in 32 bits tells 1e-20 from nothing: no shift of 20 or less makes weeds of it."""
+    pairs = tile_pairs(TILES, load(model(tmp_path)))[:1]
+
+    def predict(segmenter, tile):
+        found = np.zeros((3, *tile.labels.shape))
+        found[0], found[WEED] = 1, np.where(np.indices(tile.labels.shape)[1] % 2, 1e-20, 1e-8)
+        return found
+
+    monkeypatch.setattr(evaluate_tune, "predict_tile", predict)
+    margins = margins_of(pairs, SPRAY)
+    point = tuned(margins, 0.4, "pixels")
+    assert point.bias == pytest.approx(8 * np.log(10), abs=0.02)
+    assert 0.4 < point.pixel_recall < 0.6
+    with pytest.raises(LabelError, match="no shift reaches 95.0% of the weeds"):
+        tuned(margins, 0.95, "pixels")
+
+
+def test_the_point_that_was_asked_for_is_told(tmp_path):
+    folder = model(tmp_path / "model")
+    card = ModelCard.read(folder / CARD)
+    card.model_copy(update={"scores": {"mine": {"miou": 0.5}}}).write(folder / CARD)
+    words = "evaluate", TILES, "--model", folder, "--tune-recall"
+    for recall in (0.9, 0.8, 0.9):
+        assert call(*words, recall).startswith(f"weed_recall_{recall}_cells: ")
+    assert ModelCard.read(folder / CARD).scores == {"mine": {"miou": 0.5}}
+    assert "scores of another point" in call(*words, 0.9, "--apply")
+    assert ModelCard.read(folder / CARD).scores == {}

@@ -120,9 +120,16 @@ def _pixels(matrix: np.ndarray, edges: np.ndarray) -> Flat:
             f"classes.{name}.precision": _ratio(hits[:, code], predicted[:, code]),
             f"classes.{name}.recall": _ratio(hits[:, code], labelled[:, code]),
             f"classes.{name}.f1": _ratio(2 * hits[:, code], labelled[:, code] + predicted[:, code]),
-            f"classes.{name}.boundary_f1": _ratio(2 * precision * recall, precision + recall),
+            f"classes.{name}.boundary_f1": _harmonic(precision, recall),
         }
     return found
+
+
+def _harmonic(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    """F1; 0 where nothing was predicted, or nothing labelled, or nothing is right. NaN where there is neither."""
+    one, two = np.nan_to_num(precision), np.nan_to_num(recall)
+    nothing = np.isnan(precision) & np.isnan(recall)
+    return np.where(nothing, np.nan, np.nan_to_num(_ratio(2 * one * two, one + two)))
 
 
 def _objects(near: np.ndarray, whole: np.ndarray) -> Flat:

@@ -24,8 +24,8 @@ from geoseg.train.tiles import read_tile
 
 __all__ = ["Margins", "OperatingPoint", "margins_of", "tune_card", "tuned"]
 
-_LEAST = 1e-7
-"""Probabilities below this count as this: 32 bits hold no more beside a 1."""
+_LEAST = 1e-30
+"""Probabilities below this count as this, which no shift makes up for."""
 _STEP = 0.01
 """Margins are kept in bins this wide."""
 _LARGEST = 20.0
@@ -118,8 +118,10 @@ def tuned(margins: Margins, recall: float, on: str = "cells") -> OperatingPoint:
     return _point(margins, round(bias, 4))
 
 
-def tune_card(card: ModelCard, margins: Margins, recall: float, on: str, *, apply: bool) -> ModelCard:
-    """The card with an operating point in its ``thresholds``, and in its ``logit_bias`` if it shall be used.
+def tune_card(card: ModelCard, margins: Margins, recall: float, on: str, *, apply: bool) -> tuple[ModelCard, str]:
+    """The card with an operating point in its ``thresholds``, and in its ``logit_bias`` if it shall be used; its name.
+
+    A model that shall be used at another point than it was scored at loses its scores.
 
     Args:
         card: Card of the model that the margins are of.
@@ -141,8 +143,11 @@ def tune_card(card: ModelCard, margins: Margins, recall: float, on: str, *, appl
         "ground_treated": round(found.ground_treated, 4),
         "weed_pixels": int(margins.weed.sum()),
     }
-    changes: dict[str, Any] = {"thresholds": card.thresholds | {f"weed_recall_{recall:g}_{on}": entry}}
-    return card.model_copy(update=changes | ({"logit_bias": bias} if apply else {}))
+    name = f"weed_recall_{recall:g}_{on}"
+    changes: dict[str, Any] = {"thresholds": card.thresholds | {name: entry}}
+    if apply:
+        changes |= {"logit_bias": bias} | ({} if bias == now else {"scores": {}})
+    return card.model_copy(update=changes), name
 
 
 def _margin(probabilities: np.ndarray) -> np.ndarray:
