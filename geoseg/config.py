@@ -214,8 +214,10 @@ def _override_all(document: dict[str, Any], overrides: Overrides) -> None:
 
 def _on_defaults(kind: Any, document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with its sections completed by the class's defaults of them."""
-    made = {one.name: one.default_factory for one in dataclasses.fields(kind)}
-    defaults = {name: made[name]() for name in document if made.get(name, dataclasses.MISSING) != dataclasses.MISSING}
+    made: dict[str, Any] = {one.name: one.default_factory for one in dataclasses.fields(kind)}
+    defaults = {
+        name: made[name]() for name in document if made.get(name, dataclasses.MISSING) is not dataclasses.MISSING
+    }
     return {name: _completed(defaults.get(name), value) for name, value in document.items()}
 
 

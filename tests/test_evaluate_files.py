@@ -29,7 +29,7 @@ from geoseg.train.evaluate_report import evaluate_pairs, evaluation_dict, evalua
 from geoseg.train.evaluate_settings import Patch
 from geoseg.train.evaluate_tables import count_pair
 from geoseg.train.evaluate_tiles import predict_tile, tile_pairs
-from geoseg.train.tiles import read_index, read_tile
+from geoseg.train.tiles import Tile, read_index, read_tile, write_set
 from geoseg.windows import Rect
 from test_evaluate_scores import CONFIG as SCORES
 from test_evaluate_scores import Arrays, field
@@ -261,6 +261,16 @@ def test_commands_that_do_not_fit_are_refused(run, tiny_model):
     assert "has its own labels" in call("evaluate", TILES, labels, "--model", tiny_model, code=2)
     assert "is predicted already" in call("evaluate", folder, labels, "--model", tiny_model, code=2)
     assert "block_m" in call("evaluate", folder, labels, "--set", "block_m=0", code=2)
+
+
+def test_a_tile_set_of_other_bands_is_named(tmp_path, tiny_model):
+    tile = Tile("four", "validation", "s", 0, 0, 0.004, np.zeros((4, 32, 32), np.uint8), np.zeros((32, 32), np.uint8))
+    write_set([tile, replace(tile, name="also", split="train")], tmp_path / "set")
+    for command in (
+        ("evaluate", tmp_path / "set", "--model", tiny_model),
+        ("models", "quantize", tiny_model, tmp_path / "set"),
+    ):
+        assert "has 4 bands, the card names 3" in call(*command, code=2)
 
 
 def test_models_are_listed_and_shown(tiny_model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -212,6 +213,25 @@ def test_settings_that_do_not_fit_are_named(config, tmp_path, changes, message):
         changes = {"card": config.card | changes["card"]}
     with pytest.raises(ConfigError, match=message):
         fit(replace(config, **changes), tmp_path)
+
+
+def test_validation_needs_something_to_validate_on(config, tmp_path):
+    shutil.copytree(ROOT / "tiles", tmp_path / "set")
+    index = tmp_path / "set" / "index.csv"
+    index.write_text(index.read_text().replace(",validation,", ",train,"))
+    wanted = replace(config, sets=(SetShare(str(tmp_path / "set")),), validate_every=3)
+    with pytest.raises(ConfigError, match="none of the sets holds anything back"):
+        fit(wanted, tmp_path / "out")
+    assert fit(replace(wanted, validate_every=0, steps=2), tmp_path / "out").scores == {}
+
+
+def test_a_model_that_is_done_is_not_written_over(config, tmp_path):
+    short = replace(config, steps=2)
+    fit(short, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ConfigError, match="holds a trained model already; choose another --out"):
+        fit(short, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_network_that_learns_plants_wants_plants(config, tmp_path):

@@ -213,6 +213,16 @@ def test_what_cannot_be_placed_is_refused(tmp_path):
     assert next(mapped.frames())["class"].tolist() == ["weed"]
 
 
+def test_a_class_raster_is_written_whole_or_not_at_all(tmp_path):
+    codes = np.zeros((1100, 1100), np.uint8)
+    codes[1090:, 1090:] = 7  # in the last block
+    write(tmp_path / "codes.tif", codes[None])
+    labels = open_labels(tmp_path / "codes.tif", image_grid(tmp_path / "codes.tif"))
+    with labels, pytest.raises(LabelError, match=r"\[7\]"):
+        write_labels(labels, tmp_path / "out.tif")
+    assert [path.name for path in tmp_path.iterdir()] == ["codes.tif"]
+
+
 def test_features_without_geometry_are_told(tmp_path):
     frame = frame_of()
     frame.geometry = [None, frame.geometry[1]]

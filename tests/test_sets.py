@@ -93,6 +93,14 @@ def split_share(field, name):
     return share_of(field, **changes)
 
 
+@pytest.mark.parametrize(
+    "part", [{"validation_cols": (1500, 2000)}, {"validation_rows": (0, 15), "validation_cols": (0, 15)}]
+)
+def test_what_validates_has_labels(field, part):
+    with ExitStack() as stack, pytest.raises(LabelError, match="what validates of .* holds no labelled pixel"):
+        open_set(share_of(field, **part), 3, 64, stack)
+
+
 @pytest.mark.parametrize("name", SPLITS)
 def test_train_and_validation_never_touch(field, name):
     """Context included: whatever a crop is made of is in its window, and no window holds a pixel that validates."""
@@ -200,7 +208,7 @@ def test_sets_that_cannot_train_are_named(field, changes, error, message):
 
 
 def test_tiles_with_other_bands_are_named():
-    with pytest.raises(LabelError, match="tiles of 3 bands; the card names 5"), ExitStack() as stack:
+    with pytest.raises(LabelError, match="has 3 bands, the card names 5"), ExitStack() as stack:
         open_set(SetShare(str(ROOT / "tiles")), 5, 64, stack)
 
 
@@ -221,7 +229,7 @@ def plants_tile():
 
 def test_pasted_plants_come_whole_with_class_id_and_centre():
     tile = plants_tile()
-    known = Crops([TileSet([tile])], [1.0], GsdRange(train_m=GSD_M, min_m=GSD_M, max_m=GSD_M), config())._known(tile)
+    known = Crops([TileSet([tile])], [1.0], GsdRange(train_m=GSD_M, min_m=GSD_M, max_m=GSD_M), config())._known(0, tile)
     ground = Scene(
         torch.full((3, 64, 64), 0.9),
         torch.zeros(64, 64, dtype=torch.int64),

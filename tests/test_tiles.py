@@ -18,9 +18,12 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
 from geoseg.errors import LabelError
+from geoseg.train.labelraster import image_grid
 from geoseg.train.tilebands import excess_green
 from geoseg.train.tilecutting import TileConfig, TileSource, _parts, make_tiles
+from geoseg.train.tileinstances import InstanceSource
 from geoseg.train.tiles import Tile, read_index, read_tile, write_set
+from geoseg.windows import Rect
 
 SHIPPED = Path(__file__).parents[1] / "tiles"
 GSD_M = 0.004
@@ -205,6 +208,31 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path):
 
 def tile(name: str = "a") -> Tile:
     return Tile(name, "train", "s", 0, 0, 0.003, np.zeros((3, 8, 8), np.uint8), np.zeros((8, 8), np.uint8))
+
+
+def test_a_set_that_was_not_finished_is_none_and_can_be_made_again(tmp_path):
+    with pytest.raises(LabelError, match="two tiles are called a"):
+        write_set([tile(), tile()], tmp_path / "set")
+    with pytest.raises(LabelError, match="is no tile set"):
+        read_index(tmp_path / "set")
+    assert write_set([tile(), tile("b")], tmp_path / "set") == 2
+    assert [line["name"] for line in read_index(tmp_path / "set")] == ["a", "b"]
+    assert not list((tmp_path / "set").glob(".*"))
+
+
+@pytest.mark.parametrize("nodata", [0, -9999, None])
+def test_a_raster_of_ids_has_no_plants_where_it_holds_no_data(nodata, tmp_path):
+    ids = np.full((8, 8), 0 if nodata is None else nodata, np.int32)
+    ids[1:3, 1:3], ids[5:7, 5:7] = 70_000, 3
+    with rasterio.open(
+        tmp_path / "ids.tif", "w", driver="GTiff", height=8, width=8, count=1, dtype="int32", nodata=nodata,
+        transform=from_origin(690000, 5360000, 0.01, 0.01), crs="EPSG:32632",
+    ) as sink:  # fmt: skip
+        sink.write(ids, 1)
+    found = InstanceSource(tmp_path / "ids.tif", image_grid(tmp_path / "ids.tif")).read(Rect(0, 0, 8, 8))
+    wanted = np.zeros((8, 8), np.uint16)
+    wanted[1:3, 1:3], wanted[5:7, 5:7] = 2, 1
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_a_set_is_never_written_over_another_and_names_are_unique(tmp_path):

@@ -120,6 +120,25 @@ def test_plants_are_pointed_at_their_centres_however_the_crop_is_turned_scaled_a
     assert seen > 500
 
 
+def test_two_sets_may_call_their_tiles_the_same():
+    """Each tile's plants are its own; other places would be other offsets, or none."""
+    one, two = _plants_tile(), _plants_tile()
+    ids = np.where(two.instances.T == 2, np.uint16(1), np.uint16(0))
+    two = replace(
+        two, image=two.image.transpose(0, 2, 1).copy(), labels=np.where(ids > 0, 2, 0).astype(np.uint8), instances=ids
+    )
+    gsd = GsdRange(train_m=0.003, min_m=0.002, max_m=0.005)
+    config = CropConfig(count=8, batch=4, size_px=128, weedy=0.9, seed=1, augment=AugmentConfig())
+
+    def offsets(*tiles):
+        sets = [TileSet([tile]) for tile in tiles]
+        return [batch.offsets for batch in Crops(sets, [1.0] * len(sets), gsd, config)]
+
+    other = replace(two, name="another")
+    for ours, theirs in zip(offsets(one, two), offsets(one, other), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_a_plant_that_is_cut_by_its_tile_points_nowhere():
     ids = torch.from_numpy(_plants_tile().instances.astype(np.int64))
     middle, area, whole = centres(ids.numpy())

@@ -24,6 +24,7 @@ from geoseg.models.zoo.library import adapt_bands
 from geoseg.models.zoo.maskrcnn import targets
 from geoseg.models.zoo.paint import paint
 from geoseg.models.zoo.registry import _numbers_stay
+from geoseg.models.zoo.transformer import onto
 from geoseg.train.settings import TrainConfig
 
 SMALL = {
@@ -215,6 +216,35 @@ def test_a_card_asks_for_no_more_memory_than_its_file_holds(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(ModelError, match="unet needs"):
         load(tmp_path)
+
+
+def test_masks_are_not_compared_where_nothing_is_known():
+    """Of 255 nobody knows what it is: the logits of the masks get no gradient there."""
+    network = network_of("mask2former").train()
+    torch.manual_seed(0)
+    labels = torch.zeros(2, 64, 64, dtype=torch.int64)
+    labels[:, 10:30, 5:20], labels[1, 40:50, 3:20], labels[:, :, 32:] = 1, 2, 255
+    logits = []
+
+    def watch(module, args, given):
+        given["masks_queries_logits"].retain_grad()
+        logits.append(given["masks_queries_logits"])
+
+    network.network.criterion.register_forward_pre_hook(watch, with_kwargs=True)
+    network.loss(torch.randn(2, 3, 64, 64), labels).backward()
+    pull = logits[0].grad.abs()  # a quarter of the resolution; a cell beside the border is interpolated
+    assert pull[..., 9:].sum() == 0 < pull[..., :7].sum()
+
+
+def test_points_on_unknown_ground_are_moved_to_known_ground():
+    random = torch.Generator().manual_seed(1)
+    points, known = torch.rand(3, 500, 2, generator=random), torch.rand(3, 20, 30, generator=random) < 0.3
+    found = onto(points, known)
+    cols, rows = (found[..., 0] * 30).long(), (found[..., 1] * 20).long()
+    assert all(known[mask, rows[mask], cols[mask]].all() for mask in range(3))
+    before = known[torch.arange(3)[:, None], (points[..., 1] * 20).long(), (points[..., 0] * 30).long()]
+    assert torch.equal(found[before], points[before])
+    assert 0 < before.float().mean() < 1
 
 
 def test_exactness_is_no_word_but_a_margin():

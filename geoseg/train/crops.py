@@ -93,8 +93,8 @@ class Crops:
         self.config, self.gsd, self.sets = config, gsd, sets
         self.random = np.random.default_rng(config.seed)
         self.shares = np.array(shares, float) / float(np.sum(shares))
-        self._plants: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._moments: dict[str, Moments] = {}
+        self._plants: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
+        self._moments: dict[tuple[int, str], Moments] = {}
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches, from the first to the last."""
@@ -112,19 +112,20 @@ class Crops:
 
     def _one(self) -> tuple[Tensor, ...]:
         random = self.random
-        source = self.sets[int(random.choice(len(self.shares), p=self.shares))]
+        number = int(random.choice(len(self.shares), p=self.shares))
+        source = self.sets[number]
         weedy = random.random() < self.config.weedy
         tile = source.draw(random, weedy)
         placing = self._place(tile, weedy)
-        scene = self._cut(tile, placing)
+        scene = self._cut(number, tile, placing)
         if random.random() < self.config.paste:
             other = source.draw(random, random.random() < 0.5)
             if other.instances is not None:
                 scale = placing.scale * tile.gsd_m / other.gsd_m
-                scene = paste_plants(scene, other, self._known(other), scale, random)
+                scene = paste_plants(scene, other, self._known(number, other), scale, random)
         if self.config.levelled:
             matrix = mixing(len(scene.image), self.config.augment.mix, random)
-            scene = replace(scene, image=level_bands(scene.image, self._statistics(tile), matrix))
+            scene = replace(scene, image=level_bands(scene.image, self._statistics(number, tile), matrix))
         offsets, weights = offset_targets(scene.ids, scene.centre, scene.radius)
         if random.random() < 0.5:
             mirror = torch.tensor([1.0, -1.0]).view(2, 1, 1)
@@ -146,32 +147,34 @@ class Crops:
         place = float(centre[0]), float(centre[1])
         return Placing(place, scale, float(random.uniform(0, 360)), self.config.size_px)
 
-    def _cut(self, tile: Tile, placing: Placing) -> Scene:
+    def _cut(self, number: int, tile: Tile, placing: Placing) -> Scene:
         ids = np.zeros_like(tile.labels, np.int32) if tile.instances is None else tile.instances.astype(np.int32)
         codes = torch.from_numpy(np.stack([tile.labels.astype(np.int32), ids]))
         image, (labels, plants) = sample_crop(unit_tensor(tile.image), codes, (NODATA, 0), placing)
-        middle, radius = self._known(tile)
+        middle, radius = self._known(number, tile)
         return Scene(
             image, labels, plants, placing.back(torch.from_numpy(middle)), torch.from_numpy(radius) / placing.scale
         )
 
-    def _statistics(self, tile: Tile) -> Moments:
+    def _statistics(self, number: int, tile: Tile) -> Moments:
         if tile.moments is not None:
             return tile.moments
-        if tile.name not in self._moments:
-            self._moments[tile.name] = moments_of(tile.image)
-        return self._moments[tile.name]
+        key = number, tile.name  # names are unique within a set
+        if key not in self._moments:
+            self._moments[key] = moments_of(tile.image)
+        return self._moments[key]
 
-    def _known(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+    def _known(self, number: int, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
         """(n + 1, 2) centre of every plant of a tile, and (n + 1,) its radius in pixels, 0 if it does not count."""
         if tile.instances is None:
             return np.zeros((1, 2), np.float32), np.zeros(1, np.float32)
-        if tile.name not in self._plants:
+        key = number, tile.name
+        if key not in self._plants:
             if len(self._plants) >= _REMEMBERED:
                 self._plants.clear()
             middle, area, whole = centres(tile.instances)
-            self._plants[tile.name] = middle.astype(np.float32), np.sqrt(area / math.pi).astype(np.float32) * whole
-        return self._plants[tile.name]
+            self._plants[key] = middle.astype(np.float32), np.sqrt(area / math.pi).astype(np.float32) * whole
+        return self._plants[key]
 
 
 def offset_targets(ids: Tensor, centre: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:

@@ -149,10 +149,13 @@ class _Counts:
         percent = None if patch.confidence is None else patch.confidence[inner][counted]
         self._pixels(labels[counted], classes[counted], block[counted], percent)
         self.cells.add(row0, labels, classes, counted)
-        rasters = ((labels, patch.truth_ids, seen), (classes, patch.found_ids, classes != NODATA))
-        there, here = (np.where(mask, one, SOIL) for one, _, mask in rasters)
-        ids = [None if one is None else np.where(mask, one[inner], 0) for _, one, mask in rasters]
-        self.objects.add(row0, there, here, *ids, void=labels == NODATA)
+        guessed = classes != NODATA
+        there, here = np.where(seen, labels, SOIL), np.where(guessed, classes, SOIL)
+        truth, found = (
+            None if ids is None else np.where(mask, ids[inner], 0)
+            for ids, mask in ((patch.truth_ids, seen), (patch.found_ids, guessed))
+        )
+        self.objects.add(row0, there, here, truth, found, labels == NODATA)
 
     def _pixels(self, labels: np.ndarray, classes: np.ndarray, block: np.ndarray, percent: np.ndarray | None) -> None:
         size = len(LEGEND)

@@ -19,11 +19,11 @@ from torch import nn
 
 from geoseg.errors import ConfigError, LabelError, ModelError
 from geoseg.legend import LEGEND
-from geoseg.models.card import ModelCard, read_card
+from geoseg.models.card import CARD, ModelCard, read_card
 from geoseg.models.storage import TorchSegmenter, channels_last, load_module, pick_device, save
 from geoseg.models.zoo import ARCHITECTURES, build, load_imagenet, reach
 from geoseg.progress import bar
-from geoseg.train.checkpoint import Training, forget, keep, resume
+from geoseg.train.checkpoint import CHECKPOINT, Training, forget, keep, resume
 from geoseg.train.crops import Batch, CropConfig, Crops, ahead
 from geoseg.train.logs import Board, board, write_logs
 from geoseg.train.objective import Objective, make_objective
@@ -46,10 +46,13 @@ def fit(config: TrainConfig, out: Path) -> ModelCard:
         out: The model directory.
 
     Raises:
-        ConfigError: If the settings do not make a card, do not fit the architecture or are not those of the checkpoint.
+        ConfigError: If the settings do not make a card, do not fit the architecture or are not those of the checkpoint,
+            nothing validates where they ask for it, or the directory holds a model that is done.
         LabelError: If a set cannot be read or has nothing to train on.
         ModelError: If the architecture's library or the encoder's weights are not installed.
     """
+    if (out / CARD).exists() and not (out / CHECKPOINT).exists():
+        raise ConfigError(f"{out} holds a trained model already; choose another --out, or remove it to train it anew")
     torch.manual_seed(config.seed)
     card = _card(config)
     device = pick_device(config.device)
@@ -59,6 +62,11 @@ def fit(config: TrainConfig, out: Path) -> ModelCard:
         training = _begin(config, card, device)
         resume(training, config, out)
         tiles = [tile for one in sets for tile in one.validation()]
+        if config.validate_every and not tiles:
+            raise ConfigError(
+                "train.validate_every asks for validation, and none of the sets holds anything back; give their "
+                "sources validation_cols, validation_names or validation_area, or leave validate_every out"
+            )
         writer = stack.enter_context(board(out, config.tensorboard))
         objective = make_objective(config, card, sets, device)
         _learn(training, _Course(config, card, _crops(config, card, sets), objective, tiles, device, out, writer))

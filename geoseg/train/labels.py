@@ -21,6 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from rasterio.windows import Window as RasterWindow
 
+from geoseg.durable import drafted
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
 from geoseg.ortho import Ortho, OrthoConfig
@@ -196,7 +197,7 @@ def write_labels(labels: Labels, out: Path) -> dict[str, int]:
         profile["transform"] = grid.affine
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(out, "w", **profile) as sink:
+        with drafted(out) as draft, rasterio.open(draft, "w", **profile) as sink:
             sink.write_colormap(1, LEGEND.colormap)
             for rect in blocks((height, width), _BLOCK_PX):
                 classes = labels.read(rect)

@@ -15,7 +15,7 @@ from torch import Tensor
 from geoseg.models.card import ModelCard
 from geoseg.ortho.bands import full_scale
 from geoseg.ortho.levels import SPREAD, apply_levels
-from geoseg.train.tiles import Moments, Tile
+from geoseg.train.tiles import Moments, Tile, check_bands
 
 __all__ = ["level_bands", "mixing", "model_image", "moments_of"]
 
@@ -39,7 +39,12 @@ def moments_of(image: np.ndarray) -> Moments:
 
 
 def model_image(tile: Tile, card: ModelCard) -> np.ndarray:
-    """(C, H, W) uint8: the tile's image on the scale that a model's card asks for."""
+    """(C, H, W) uint8: the tile's image on the scale that a model's card asks for.
+
+    Raises:
+        LabelError: If the tile has not as many bands as the card.
+    """
+    check_bands(tile, len(card.bands))
     if card.scaling == "fixed":
         return tile.image
     moments = tile.moments or moments_of(tile.image)

@@ -28,7 +28,7 @@ from geoseg.train.levelled import moments_of
 from geoseg.train.settings import SetShare
 from geoseg.train.tilebands import excess_green
 from geoseg.train.tileinstances import InstanceSource
-from geoseg.train.tiles import TRAIN, VALIDATION, Moments, Tile, read_index, read_tile
+from geoseg.train.tiles import TRAIN, VALIDATION, Moments, Tile, check_bands, read_index, read_tile
 from geoseg.windows import Rect, windows
 
 __all__ = ["CropSource", "OrthoSet", "TileSet", "open_set"]
@@ -77,10 +77,8 @@ def open_set(share: SetShare, bands: int, window_px: int, stack: ExitStack) -> C
         return OrthoSet(share, bands, window_px, stack)
     folder = Path(share.path)
     tiles = [read_tile(folder, line) for line in read_index(folder) if share.source in (None, line["source"])]
-    found = {tile.image.shape[0] for tile in tiles} - {bands}
-    if found:
-        count = found.pop()
-        raise LabelError(f"{share.path} has tiles of {count} bands; the card names {bands}, say bands in its sources")
+    for tile in tiles:
+        check_bands(tile, bands)
     return TileSet(tiles, share.path)
 
 
@@ -186,6 +184,10 @@ class OrthoSet:
                 self._validation.append(rect)
         if not self._train:
             raise LabelError(f"{path} has no labelled pixel to train on; check the labels and what validates")
+        if self._held_out is not None and not self._validation:
+            raise LabelError(
+                f"what validates of {path} holds no labelled pixel; correct validation_cols, _rows or _area"
+            )
         self.counts = {TRAIN: len(self._train), VALIDATION: len(self._validation)}
 
     def _window(self, row: int, col: int) -> Rect:

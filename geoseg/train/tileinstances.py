@@ -52,9 +52,10 @@ class InstanceSource:
             LabelError: If there are more plants than ids.
         """
         if self._frame is None:
+            view = Window(rect.col0, rect.row0, rect.shape[1], rect.shape[0])
             with rasterio.open(self._path) as raster:
-                ids = raster.read(1, window=Window(rect.col0, rect.row0, rect.shape[1], rect.shape[0]))
-            return self._numbered(ids)
+                ids, known = raster.read(1, window=view), raster.read_masks(1, window=view)
+            return self._numbered(np.where((known > 0) & (ids > 0), ids, 0))
         part = self._grid[rect.row0 : rect.row1, rect.col0 : rect.col1]
         found = np.sort(self._tree.query(box(*part.boundingbox.bbox)))
         self._check_count(len(found))

@@ -20,12 +20,13 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
+from geoseg.durable import drafted
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
 from geoseg.train.labelraster import open_file
 from geoseg.train.tilebands import in_memory
 
-__all__ = ["TRAIN", "VALIDATION", "Moments", "Tile", "read_index", "read_tile", "write_set"]
+__all__ = ["TRAIN", "VALIDATION", "Moments", "Tile", "check_bands", "read_index", "read_tile", "write_set"]
 
 TRAIN, VALIDATION = "train", "validation"
 INSTANCES = "instances"
@@ -88,6 +89,8 @@ class Tile:
 def write_set(tiles: Iterator[Tile] | Sequence[Tile], out: Path) -> int:
     """Write tiles as a tile set and return their number.
 
+    The index comes last: a folder without one is no tile set, and the same command goes over it again.
+
     Raises:
         LabelError: If two tiles have the same name, or the folder holds a tile set already.
     """
@@ -95,20 +98,20 @@ def write_set(tiles: Iterator[Tile] | Sequence[Tile], out: Path) -> int:
         raise LabelError(f"{out} holds a tile set already; remove it or choose another --out")
     for kind in ("images", "labels"):
         (out / kind).mkdir(parents=True, exist_ok=True)
-    names: set[str] = set()
-    with (out / "index.csv").open("w", newline="", encoding="utf-8") as file:
+    lines: dict[str, list[Any]] = {}
+    for tile in tiles:
+        if tile.name in lines:
+            raise LabelError(f"two tiles are called {tile.name}; give the sources different names")
+        _write_tile(tile, out)
+        counts = [int((tile.labels == code).sum()) for code in (SOIL, CROP, WEED)]
+        place = (tile.name, tile.split, tile.source, tile.row, tile.col, *tile.labels.shape)
+        lines[tile.name] = [*place, f"{tile.gsd_m:.6g}", *counts]
+    (out / "README.md").write_text(_README, encoding="utf-8")
+    with drafted(out / "index.csv") as draft, draft.open("w", newline="", encoding="utf-8") as file:
         index = csv.writer(file, lineterminator="\n")
         index.writerow(_COLUMNS)
-        for tile in tiles:
-            if tile.name in names:
-                raise LabelError(f"two tiles are called {tile.name}; give the sources different names")
-            names.add(tile.name)
-            _write_tile(tile, out)
-            counts = [int((tile.labels == code).sum()) for code in (SOIL, CROP, WEED)]
-            place = (tile.name, tile.split, tile.source, tile.row, tile.col, *tile.labels.shape)
-            index.writerow([*place, f"{tile.gsd_m:.6g}", *counts])
-    (out / "README.md").write_text(_README, encoding="utf-8")
-    return len(names)
+        index.writerows(lines.values())
+    return len(lines)
 
 
 def read_index(folder: Path) -> list[dict[str, str]]:
@@ -146,6 +149,19 @@ def read_tile(folder: Path, line: dict[str, str]) -> Tile:
         raise LabelError(f"{known} has shape {instances.shape}, its labels {labels.shape[1:]}")
     about = line["name"], line["split"], line["source"], *place, float(line["gsd_m"])
     return Tile(*about, in_memory(image), labels[0], profile, instances)
+
+
+def check_bands(tile: Tile, bands: int) -> None:
+    """Refuse a tile that has not as many bands as the model takes.
+
+    Raises:
+        LabelError: Naming both numbers.
+    """
+    if len(tile.image) != bands:
+        raise LabelError(
+            f"tile {tile.name} has {len(tile.image)} bands, the card names {bands}; cut the set with these bands in "
+            "its sources, or take another model"
+        )
 
 
 def _write_tile(tile: Tile, out: Path) -> None:

@@ -103,16 +103,16 @@ class Mask2Former(nn.Module):
             out_features=[f"stage{stage}" for stage in range(1, 5)],
         )
         sizes = ("hidden_dim", "feature_size", "mask_feature_size")
-        self.network: Any = Mask2FormerForUniversalSegmentation(
-            Mask2FormerConfig(
-                backbone_config=swin,
-                num_labels=classes,
-                num_queries=queries,
-                encoder_feedforward_dim=4 * decoder,
-                dim_feedforward=8 * decoder,
-                **dict.fromkeys(sizes, decoder),
-            )
+        config = Mask2FormerConfig(
+            backbone_config=swin,
+            num_labels=classes,
+            num_queries=queries,
+            encoder_feedforward_dim=4 * decoder,
+            dim_feedforward=8 * decoder,
+            **dict.fromkeys(sizes, decoder),
         )
+        self.network: Any = Mask2FormerForUniversalSegmentation(config)
+        self.network.criterion = _loss_on_known_ground(config, self.network.weight_dict)
 
     @property
     def encoder(self) -> Any:
@@ -133,9 +133,47 @@ class Mask2Former(nn.Module):
 
         Args:
             images: (N, bands, H, W) normalised.
-            labels: (N, H, W) int64 class codes; pixels of 255 belong to no mask.
+            labels: (N, H, W) int64 class codes; pixels of 255 teach nothing about the masks.
         """
         kinds = [one.unique()[one.unique() < 255] for one in labels]
         masks = [(one[None] == kind[:, None, None]).float() for one, kind in zip(labels, kinds, strict=True)]
+        self.network.criterion.known = labels < 255
         found: Tensor = self.network(images, mask_labels=masks, class_labels=kinds).loss
         return found.sum()
+
+
+def _loss_on_known_ground(config: Any, weights: Any) -> nn.Module:
+    """The library's loss, with the points at which masks are compared only where labels are known.
+
+    Which query is matched to which class is still found over the whole image; that has no gradient.
+    """
+    from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
+
+    class KnownGroundLoss(Mask2FormerLoss):  # type: ignore[misc]
+        known: Tensor
+        """(N, H, W) bool, set before each call."""
+
+        def loss_masks(self, masks: Tensor, targets: Any, indices: Any, count: Any) -> Any:
+            self.image_of = self._get_predictions_permutation_indices(indices)[0]
+            return super().loss_masks(masks, targets, indices, count)
+
+        def sample_points_using_uncertainty(self, *settings: Any) -> Tensor:
+            points: Tensor = super().sample_points_using_uncertainty(*settings)
+            return points if bool(self.known.all()) else onto(points, self.known[self.image_of])
+
+    return KnownGroundLoss(config, weights)
+
+
+def onto(points: Tensor, known: Tensor) -> Tensor:
+    """Points of masks, those that lie on unknown pixels moved to the centres of known ones, drawn at random.
+
+    Args:
+        points: (M, P, 2) x and y, 0 to 1.
+        known: (M, H, W) bool, with a known pixel in each mask.
+    """
+    height, width = known.shape[1:]
+    cols, rows = ((points[..., axis] * size).long().clamp(0, size - 1) for axis, size in enumerate((width, height)))
+    flat = known.flatten(1)
+    drawn = torch.multinomial(flat.float(), points.shape[1], replacement=True)
+    spare = torch.stack([(drawn % width + 0.5) / width, (drawn // width + 0.5) / height], dim=-1)
+    return torch.where(flat.gather(1, rows * width + cols)[..., None], points, spare.to(points.dtype))
