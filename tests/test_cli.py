@@ -147,6 +147,18 @@ def test_what_cannot_be_used_is_one_line_on_stderr(ortho, tmp_path, monkeypatch,
     assert found.stdout == ""
 
 
+def test_warnings_are_one_line_without_a_place_in_the_source(ortho, tmp_path):
+    """In a process of its own: pytest shows warnings in its own way."""
+    with rasterio.open(ortho) as source:
+        profile = source.profile | {"count": 1, "nodata": 255}
+    with rasterio.open(tmp_path / "labels.tif", "w", **profile) as sink:
+        sink.write(np.full((400, 500), 255, np.uint8), 1)
+    words = ["labels", "convert", tmp_path / "labels.tif", "--ortho", ortho, "--out", tmp_path / "yolo"]
+    found = subprocess.run([sys.executable, "-m", "geoseg", *words], capture_output=True, text=True, check=True)
+    assert found.stderr.startswith("geoseg: warning: 200000 px are left out of the labels")
+    assert found.stderr.count("\n") == 1
+
+
 def test_debug_shows_the_traceback():
     with pytest.raises(ValueError, match="nothing"):
         CliRunner().invoke(main, ["--debug", "models", "nothing"], catch_exceptions=False)

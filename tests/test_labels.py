@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import geopandas as gpd
 import numpy as np
@@ -98,6 +101,14 @@ def test_corrected_vectors_go_out_again_without_a_change(tmp_path):
         file = convert(first, GRID, tmp_path / "d")
     as_soil = np.where(classes == NODATA, np.uint8(SOIL), classes)
     np.testing.assert_array_equal(open_labels(file, GRID).read(WHOLE), as_soil)
+
+
+def test_the_layer_shows_what_is_left_out(tmp_path):
+    file = convert(save(tmp_path, with_holes(blobs(1))), GRID, tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(file)) as database:
+        (style,) = database.execute("SELECT styleQML FROM layer_styles").fetchone()
+    shown = {one.get("value") for one in ElementTree.fromstring(style).iter("category")}
+    assert shown == set(gpd.read_file(file, layer="labels")["class"]) == {"crop", "weed", "ignore"}
 
 
 def test_what_is_left_out_is_a_crowd_to_coco_s_readers(tmp_path):

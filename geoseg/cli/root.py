@@ -1,26 +1,47 @@
-"""The root of the commands: errors as one line, and what holds for all of them."""
+"""The root of the commands: errors and warnings as one line, and what holds for all of them."""
 
 from __future__ import annotations
 
 import signal
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from geoseg import __version__
 from geoseg.cli import adapt, check, config, evaluate, export, labels, models, plants, report, run, spray, train
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import GeosegError, GeosegWarning, InputError
 
 __all__ = ["main"]
 
 
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Geoseg's own warnings as one line, without the place in the source that Python shows."""
+    usual = warnings.formatwarning
+
+    def formatted(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
+        if not issubclass(category, GeosegWarning):
+            return usual(message, category, *place, **line)
+        return f"geoseg: warning: {' '.join(str(message).split())}\n"
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
 class _Group(click.Group):
-    """Shows geoseg's own errors as one line, with the exit code of their kind."""
+    """Shows geoseg's own errors and warnings as one line, with the exit code of the error's kind."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with _plain_warnings():
+                return super().invoke(context)
         except GeosegError as error:
             if context.params.get("debug"):
                 raise

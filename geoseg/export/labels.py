@@ -54,6 +54,7 @@ _KINDS = (
     ("two_classes", (204, 0, 119)), ("overlap", (153, 51, 204)), ("unlabelled", (0, 114, 178)),
     ("no_green", (230, 159, 0)), ("shift", (0, 0, 0)), ("sliver", (120, 120, 120)), ("model", (86, 180, 233)),
 )  # fmt: skip
+_GREY = (120, 120, 120)
 _RANK = Label('if("rank" <= 20 or @map_scale <= 50, "rank", null)', 8, inside=False)
 """Numbers of the first twenty from afar, of all when looked at closely."""
 _FORM = Form(
@@ -104,7 +105,7 @@ def write_vector(frames: Iterable[gpd.GeoDataFrame], out: Path, crs: Any) -> int
                 numbers = np.arange(count + 1, count + 1 + len(frame))
                 count += len(frame)
                 package.append(LABELS.name, {"instance": numbers, "class": frame["class"].to_numpy()}, _multi(frame))
-        add_styles(out, {LABELS.name: Style(by_class("class", lambda rgb: polygon(rgb, 40)))})
+        add_styles(out, {LABELS.name: _style()})
         return count
     if out.suffix != ".geojson":
         raise LabelError(f"{out} ends in {out.suffix or 'nothing'}; expected .gpkg or .geojson")
@@ -133,6 +134,11 @@ def write_suspicious(findings: gpd.GeoDataFrame, out: Path) -> None:
     found = set(findings["kind"]) if len(findings) else set()
     categories = [(kind, kind.replace("_", " "), _mark(kind, rgb)) for kind, rgb in _KINDS if kind in found]
     add_styles(out, {SUSPICIOUS.name: Style(Categories("kind", categories), _RANK, form=_FORM)})
+
+
+def _style() -> Style:
+    plants = by_class("class", lambda rgb: polygon(rgb, 40))
+    return Style(Categories(plants.column, [*plants.entries, ("ignore", "ignore (left out)", polygon(_GREY, 60))]))
 
 
 def _mark(kind: str, rgb: RGB) -> Symbol:
