@@ -11,13 +11,14 @@ from click.testing import CliRunner
 
 from geoseg.cli import main
 from geoseg.errors import LabelError
-from geoseg.legend import WEED
+from geoseg.legend import NODATA, WEED
 from geoseg.models.card import CARD, ModelCard
 from geoseg.models.storage import load
 from geoseg.spray.rules import SprayConfig
 from geoseg.train import evaluate_tune
 from geoseg.train.evaluate_tiles import tile_pairs
 from geoseg.train.evaluate_tune import Margins, margins_of, tuned
+from geoseg.train.tiles import read_tile
 from test_operating_point import model
 
 TILES = Path(__file__).resolve().parents[1] / "tiles"
@@ -71,6 +72,8 @@ def test_weeds_beyond_doubt_are_not_reached():
     with pytest.raises(LabelError, match="no shift reaches 95.0% of the weeds"):
         tuned(Margins(weed, weed, np.array([[-30.0, 1, 1]])), 0.95, "pixels")
     assert tuned(Margins(weed, weed, np.array([[-3.0, 1, 1]])), 0.9, "pixels").pixel_recall == 0.9
+    with pytest.raises(LabelError, match="no shift reaches 50.0% of the weeds"):  # nor by half a bin of margins
+        tuned(Margins(weed, weed, np.array([[-19.987, 1, 1]])), 0.5, "cells")
 
 
 def test_a_cell_triggers_as_the_rule_says(tmp_path):
@@ -113,6 +116,22 @@ def test_weeds_of_which_a_network_is_sure_that_they_are_none(tmp_path, monkeypat
     assert 0.4 < point.pixel_recall < 0.6
     with pytest.raises(LabelError, match="no shift reaches 95.0% of the weeds"):
         tuned(margins, 0.95, "pixels")
+
+
+@pytest.mark.parametrize("on", ["cells", "pixels"])
+def test_a_network_surer_of_its_weeds_than_any_shift(tmp_path, monkeypatch, on):
+    """What lies farther than 20 above is one bin, so no shift may go in between."""
+    pairs = tile_pairs(TILES, load(model(tmp_path)))[:1]
+    labels = read_tile(TILES, pairs[0].line).labels
+    seen = np.full((3, *labels.shape), 1e-28)
+    seen[WEED], seen[0] = 1, np.where(np.indices(labels.shape)[1] < labels.shape[1] // 2, 1e-25, 1e-10)
+    monkeypatch.setattr(evaluate_tune, "predict_tile", lambda segmenter, tile: seen)
+    point = tuned(margins_of(pairs, SPRAY), 0.1, on)
+    seen[WEED] *= np.exp(point.bias)
+    found = seen.argmax(axis=0) == WEED
+    assert point.bias >= -20
+    assert point.pixel_recall == found[labels == WEED].mean()
+    assert point.pixel_precision == (labels == WEED)[found & (labels != NODATA)].mean()
 
 
 def test_the_point_that_was_asked_for_is_told(tmp_path):

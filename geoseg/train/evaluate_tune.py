@@ -37,7 +37,7 @@ class Margins:
     """Margins of validation data.
 
     Attributes:
-        weed: (bins,) labelled weed pixels by margin, from -20 to 20.
+        weed: (bins,) labelled weed pixels by margin, from -20 to 20; those beyond are in the first and the last.
         other: (bins,) other pixels.
         cells: (n, 3) margin of each cell, labelled weed m2 in it, and its m2.
     """
@@ -92,7 +92,7 @@ def margins_of(pairs: Iterable[TilePair], spray: SprayConfig) -> Margins:
 
 
 def tuned(margins: Margins, recall: float, on: str = "cells") -> OperatingPoint:
-    """The smallest shift with which at least `recall` of the weeds are reached.
+    """The smallest shift, above -20, with which at least `recall` of the weeds are reached.
 
     Args:
         margins: Of validation data.
@@ -111,11 +111,11 @@ def tuned(margins: Margins, recall: float, on: str = "cells") -> OperatingPoint:
         reached = np.cumsum(weed) / weed.sum()
         last = min(int(np.searchsorted(reached, recall - 1e-12)), len(margin) - 1)
         bias = -float(margin[last]) + _STEP
-    if bias >= _LARGEST:
+    if bias > _LARGEST - _STEP:  # the lowest and the highest bin hold all that lies beyond, too
         raise LabelError(
             f"no shift reaches {recall:.1%} of the weeds; the model takes some for soil or crop beyond doubt"
         )
-    return _point(margins, round(bias, 4))
+    return _point(margins, max(round(bias, 4), _STEP - _LARGEST))
 
 
 def tune_card(card: ModelCard, margins: Margins, recall: float, on: str, *, apply: bool) -> tuple[ModelCard, str]:
