@@ -142,5 +142,7 @@ def test_the_point_that_was_asked_for_is_told(tmp_path):
     for recall in (0.9, 0.8, 0.9):
         assert call(*words, recall).startswith(f"weed_recall_{recall}_cells: ")
     assert ModelCard.read(folder / CARD).scores == {"mine": {"miou": 0.5}}
-    assert "scores of another point" in call(*words, 0.9, "--apply")
+    result = CliRunner().invoke(main, [str(word) for word in (*words, 0.9, "--apply", "--json")])
+    assert "scores of another point" in result.stderr
+    assert list(json.loads(result.stdout)) == ["weed_recall_0.9_cells"]
     assert ModelCard.read(folder / CARD).scores == {}

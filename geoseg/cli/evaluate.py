@@ -96,6 +96,8 @@ def _tune(found: Path, how: dict[str, Any], as_json: bool) -> None:
     card, name = tune_card(card, margins, how["tune_recall"], how["tune_on"], apply=how["apply"])
     card.write(folder / CARD)
     point = card.thresholds[name]
+    if scored and not card.scores:
+        click.echo("its card had scores of another point, which are gone; geoseg evaluate takes new ones", err=True)
     if as_json:
         click.echo(json.dumps({name: point}, indent=2))
         return
@@ -109,8 +111,6 @@ def _tune(found: Path, how: dict[str, Any], as_json: bool) -> None:
     click.echo(
         f"cells   {share['area_reached']} of the weed area reached, {share['ground_treated']} of the ground treated"
     )
-    if scored and not card.scores:
-        click.echo("its card had scores of another point, which are gone; geoseg evaluate takes new ones")
 
 
 def _pairs(found: Path, labels: Path | None, how: dict[str, Any]) -> tuple[list[Any], str]:
