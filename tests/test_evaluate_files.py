@@ -23,6 +23,7 @@ from geoseg.errors import LabelError
 from geoseg.legend import CROP, NODATA, WEED
 from geoseg.models.card import ModelCard
 from geoseg.segment.forward import classify
+from geoseg.spray.machine import read_machine
 from geoseg.train.evaluate import confusion
 from geoseg.train.evaluate_pairs import Outlines, raster_pair
 from geoseg.train.evaluate_report import evaluate_pairs, evaluation_dict, evaluation_lines, write_report
@@ -261,6 +262,19 @@ def test_commands_that_do_not_fit_are_refused(run, tiny_model):
     assert "has its own labels" in call("evaluate", TILES, labels, "--model", tiny_model, code=2)
     assert "is predicted already" in call("evaluate", folder, labels, "--model", tiny_model, code=2)
     assert "block_m" in call("evaluate", folder, labels, "--set", "block_m=0", code=2)
+
+
+def test_a_machine_decides_the_cells(tiny_model):
+    """Its section and step are those that are said by hand; one that nobody knows is refused."""
+    words = "evaluate", TILES, "--model", tiny_model, "--json", "--split", "all", "--set", "resamples=0", "--set"
+    machine = read_machine("spot_24m_nozzles")
+    by_name = json.loads(call(*words, "spray.machine=spot_24m_nozzles"))["spraying"]
+    by_hand = json.loads(
+        call(*words, f"spray.section_m={machine.section_m}", "--set", f"spray.length_m={machine.length_m}")
+    )
+    assert by_name == by_hand["spraying"]
+    assert by_name != json.loads(call(*words, "spray.buffer_m=0"))["spraying"]
+    assert "boom_3m" in call(*words, "spray.machine=boom_3m", code=2)
 
 
 def test_a_tile_set_of_other_bands_is_named(tmp_path, tiny_model):

@@ -92,10 +92,23 @@ def test_a_checkpoint_of_other_settings_is_refused(config, tmp_path, dies_at):
     dies_at(5)
     with pytest.raises(Killed):
         fit(config, tmp_path)
-    with pytest.raises(ConfigError, match="of a training with other settings; remove it"):
+    with pytest.raises(ConfigError, match="of a training with other settings or on other data; remove it"):
         fit(replace(config, rate=0.5), tmp_path)
     dies_at(-1)
     fit(replace(config, save_every=3), tmp_path)  # how often is no such setting
+
+
+def test_a_checkpoint_of_other_data_is_refused(config, tmp_path, dies_at):
+    """The tile set was cut anew between a kill and the next try."""
+    shutil.copytree(ROOT / "tiles", tmp_path / "set")
+    mine = replace(config, sets=(SetShare(str(tmp_path / "set")),))
+    dies_at(5)
+    with pytest.raises(Killed):
+        fit(mine, tmp_path / "out")
+    index = tmp_path / "set" / "index.csv"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ConfigError, match="on other data"):
+        fit(mine, tmp_path / "out")
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04 half"])

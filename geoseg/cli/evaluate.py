@@ -150,10 +150,15 @@ def _plots(found: Path, plots: Path) -> Any:
 
 
 def _settings(overrides: Sequence[str]) -> Any:
+    """How scores are taken, with what a machine that is named says of its cells."""
+    from dataclasses import replace
+
     from geoseg.config import load_as
+    from geoseg.spray.settings import resolved
     from geoseg.train.evaluate_settings import EvaluateConfig
 
-    return load_as(EvaluateConfig, None, overrides)
+    settings = load_as(EvaluateConfig, None, overrides)
+    return replace(settings, spray=resolved(settings.spray)[0])
 
 
 @click.command()

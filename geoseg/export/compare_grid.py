@@ -116,7 +116,7 @@ def _drawn(
     for row0 in range(0, rows, step):
         row1 = min(row0 + step, rows)
         shape = ((row1 - row0) * _POINTS, cols * _POINTS)
-        affine = grid.affine * grid.affine.translation(0, row0) * grid.affine.scale(1 / _POINTS)
+        affine = grid.affine @ grid.affine.translation(0, row0) @ grid.affine.scale(1 / _POINTS)
         low, high = grid.north - row1 * grid.step_lat, grid.north - row0 * grid.step_lat
         here = np.sort(tree.query(shapely.box(grid.west, low, grid.east, high)))
         planned = np.zeros(shape, np.float32)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from geoseg.durable import drafted
 from geoseg.errors import ConfigError
-from geoseg.train.settings import TrainConfig
+from geoseg.train.settings import SetShare, TrainConfig
 
 __all__ = ["CHECKPOINT", "Training", "forget", "keep", "resume"]
 
@@ -77,7 +77,7 @@ def resume(training: Training, config: TrainConfig, out: Path) -> bool:
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, TypeError, UnpicklingError) as error:
         raise ConfigError(f"{path} is no whole checkpoint; {again}") from error
     if key != _key(config):
-        raise ConfigError(f"{path} is of a training with other settings; {again}")
+        raise ConfigError(f"{path} is of a training with other settings or on other data; {again}")
     for name in _MODULES:
         getattr(training, name).load_state_dict(state[name])
     for one in fields(training):
@@ -96,4 +96,13 @@ def forget(out: Path) -> None:
 
 def _key(config: TrainConfig) -> str:
     settings = {name: value for name, value in asdict(config).items() if name not in _FREE}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+    said = settings | {"data": [_data(share) for share in config.sets]}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _data(share: SetShare) -> str | list[int]:
+    """What tells other data under the same name: the index of a tile set, which counts pixels, or sizes of files."""
+    if share.path is not None:
+        return hashlib.sha256((Path(share.path) / "index.csv").read_bytes()).hexdigest()
+    files = (Path(name) for name in (share.ortho, share.labels, share.instances) if name is not None)
+    return [file.stat().st_size for file in files if file.is_file()]
