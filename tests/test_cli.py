@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -145,6 +146,42 @@ def test_what_cannot_be_used_is_one_line_on_stderr(ortho, tmp_path, monkeypatch,
     assert message in found.stderr
     assert found.stderr.count("\n") == 1
     assert found.stdout == ""
+
+
+def test_files_that_people_made_are_not_written_over(ortho, tmp_path):
+    """Neither what is read, nor labels that may have been corrected, nor findings that were looked at."""
+    mine = tmp_path / "ortho.tif"
+    mine.write_bytes(ortho.read_bytes())
+    with rasterio.open(mine) as source:
+        profile = source.profile | {"count": 1, "nodata": 255}
+    classes = np.zeros((400, 500), np.uint8)
+    classes[30:70, 30:60] = 1
+    with rasterio.open(tmp_path / "labels.tif", "w", **profile) as sink:
+        sink.write(classes, 1)
+    labels, layer, findings = tmp_path / "labels.tif", tmp_path / "labels.gpkg", tmp_path / "findings.gpkg"
+
+    def refused(message, *words):
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        found = call(*words)
+        assert found.exit_code == 2, found.output
+        assert message in found.output
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    convert, check = ("labels", "convert", labels, "--ortho", mine), ("labels", "check", mine, labels)
+    refused("is one of the files that are read", *convert, "--out", mine)
+    refused("is one of the files that are read", *convert, "--out", labels, "--overwrite")
+    refused("is one of the files that are read", *check, "--out", labels)
+    refused("is one of the files that are read", "models", "export", "default", "--image", mine, "--out", mine)
+    assert call(*convert, "--out", layer).exit_code == 0
+    refused("choose another --out, or give --overwrite", *convert, "--out", layer)
+    refused("holds labels, which would be lost", *check, "--out", layer)
+    assert call(*convert, "--out", layer, "--overwrite").exit_code == 0
+    for _ in range(2):
+        assert call(*check, "--out", findings).exit_code == 0
+    rows = gpd.read_file(findings, layer="suspicious")
+    assert len(rows)
+    rows.assign(done=1).to_file(findings, layer="suspicious", engine="pyogrio")
+    refused("are marked as done, which would be lost", *check, "--out", findings)
 
 
 def test_warnings_are_one_line_without_a_place_in_the_source(ortho, tmp_path):

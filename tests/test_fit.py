@@ -215,6 +215,12 @@ def test_a_training_takes_a_loss_by_name(config, tmp_path, loss):
     [
         ({"loss": "hinge"}, "expected one of ce_dice, ce, weighted_ce"),
         ({"patience": 2}, "set validate_every too"),
+        ({"rate": -1.0}, "rate is -1.0; expected more than 0"),
+        ({"weedy": 3.0}, "weedy is 3.0; expected a share"),
+        (
+            {"card": {"classes": ["soil", "weed", "crop"]}},
+            "soil, weed, crop; geoseg needs soil, crop, weed in this",
+        ),
         ({"validate_every": -1}, "must not be negative"),
         ({"crop_px": 33}, "a crop_px that is a multiple of stride_px"),
         ({"card": {"instances": "offsets"}}, "instances is offsets; tiny with these params gives none"),
@@ -236,6 +242,13 @@ def test_validation_needs_something_to_validate_on(config, tmp_path):
     with pytest.raises(ConfigError, match="none of the sets holds anything back"):
         fit(wanted, tmp_path / "out")
     assert fit(replace(wanted, validate_every=0, steps=2), tmp_path / "out").scores == {}
+
+
+def test_a_training_that_goes_astray_leaves_no_model(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "_update", lambda training, *_: float("nan") if training.step == 3 else 1.0)
+    with pytest.raises(ConfigError, match="the loss of step 4 is no number.* lower rate"):
+        fit(config, tmp_path)
+    assert not (tmp_path / "card.json").exists()
 
 
 def test_a_model_that_is_done_is_not_written_over(config, tmp_path):

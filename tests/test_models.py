@@ -14,6 +14,7 @@ from fakes import fake_card
 from geoseg.errors import ModelError
 from geoseg.models import ModelCard, TorchSegmenter, load, save
 from geoseg.models.card import shipped_models
+from geoseg.models.storage import load_module
 from geoseg.models.unet import UNet, adapt_first_layer
 from geoseg.models.zoo import build, tiny
 
@@ -52,6 +53,40 @@ def test_half_precision_storage_changes_little(tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (1, 3, 64, 64), dtype=np.uint8)
     full = TorchSegmenter(fake_card(architecture="unet"), network)(images)
     assert np.abs(load(tmp_path / "half")(images) - full).max() < 0.01
+
+
+def test_weights_too_large_for_half_precision_stay_as_they_are(tmp_path):
+    network = tiny()
+    name = next(iter(network.state_dict()))
+    with torch.no_grad():
+        network.get_parameter(name).mul_(1e6)
+    save(tmp_path, tiny_card(), network)
+    images = np.random.default_rng(0).integers(0, 255, (1, 3, 16, 24), dtype=np.uint8)
+    assert np.isfinite(load(tmp_path, "torch-cpu")(images)).all()
+    assert torch.equal(load_module(tmp_path)[1].state_dict()[name], network.state_dict()[name])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_neither_written_nor_loaded(folder, value, tmp_path):
+    network = tiny()
+    name = next(iter(network.state_dict()))
+    with torch.no_grad():
+        network.get_parameter(name).view(-1)[1] = value
+    with pytest.raises(ModelError, match=f"{name} hold what is no number"):
+        save(tmp_path / "other", tiny_card(), network)
+    assert not (tmp_path / "other").exists()
+    save_file({name: one.contiguous() for name, one in network.state_dict().items()}, folder / "weights.safetensors")
+    tiny_card().write(folder / "card.json")
+    with pytest.raises(ModelError, match=f"{name} holds what is no number"):
+        load(folder)
+
+
+def test_classes_in_another_order_are_refused(folder):
+    """The first class is painted as soil, the second as crop: a card cannot say otherwise."""
+    content = json.loads((folder / "card.json").read_text()) | {"classes": ["soil", "weed", "crop"]}
+    (folder / "card.json").write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="soil, weed, crop; geoseg needs soil, crop, weed in this order"):
+        load(folder)
 
 
 def test_a_changed_weight_file_is_refused(folder):

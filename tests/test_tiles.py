@@ -18,6 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
 from geoseg.errors import LabelError
+from geoseg.legend import CROP, LEGEND
 from geoseg.train.labelraster import image_grid
 from geoseg.train.tilebands import excess_green
 from geoseg.train.tilecutting import TileConfig, TileSource, _parts, make_tiles
@@ -204,6 +205,77 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path):
     refused(r"a\.png has no mask", gsd_m=0.003)
     write_raster(tmp_path / "masks" / "a.png", np.zeros((1, 8, 9), np.uint8), None)
     refused("9 x 8 px .* against 8 x 8 px", gsd_m=0.003)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_orthos_with_alpha_or_holes_become_many_tiles(dtype, tmp_path):
+    """Alpha is what mosaicking programs write.
+
+    No raster is read between a tile that is written and the next mask, so an error that GDAL keeps would come up there.
+    """
+    image = np.full((4, 600, 900), 120, dtype) if dtype == "uint8" else np.full((3, 600, 900), 0.4, dtype)
+    image[-1, :, 500:] = 0 if dtype == "uint8" else np.nan
+    if dtype == "uint8":
+        image[-1, :, :500] = 255
+    write_raster(tmp_path / "ortho.tif", image, photometric="RGB", **({"alpha": "YES"} if dtype == "uint8" else {}))
+    place = shapely.box(689999, 5359000, 690999, 5360001)
+    gpd.GeoDataFrame({"class": ["crop"]}, geometry=[place], crs="EPSG:32632").to_file(tmp_path / "labels.gpkg")
+    source = TileSource("a", str(tmp_path / "ortho.tif"), str(tmp_path / "labels.gpkg"))
+    assert make_tiles(TileConfig((source,), 300), tmp_path / "set") == 4
+    for found in read_all(tmp_path / "set"):
+        cols = np.arange(found.col, found.col + found.labels.shape[1])
+        assert (found.labels == np.where(cols < 500, 1, 255)).all()
+    with rasterio.open(tmp_path / "set" / "labels" / "a_000000_000000.tif") as file:
+        assert file.colormap(1)[1][:3] == LEGEND[CROP].rgb
+
+
+@without_georeference
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_images_of_a_folder_know_where_they_have_no_data(suffix, tmp_path):
+    image = np.full((4, 20, 30), 120, np.uint8)
+    image[3] = 255
+    image[3, :, 12:] = 0
+    place = GSD_M if suffix == ".tif" else None
+    write_raster(tmp_path / "images" / f"a{suffix}", image, place, **({"alpha": "YES"} if suffix == ".tif" else {}))
+    write_raster(tmp_path / "masks" / "a.png", np.full((1, 20, 30), 2, np.uint8), None)
+    source = TileSource("m", str(tmp_path / "images"), str(tmp_path / "masks"), gsd_m=GSD_M, validation_names=("a*",))
+    assert make_tiles(TileConfig((source,)), tmp_path / "set") == 1
+    (found,) = read_all(tmp_path / "set")
+    assert found.split == "validation"
+    assert (found.labels[:, :12] == 2).all()
+    assert (found.labels[:, 12:] == 255).all()
+    assert bool(found.profile) == (suffix == ".tif")
+
+
+@without_georeference
+def test_what_validates_must_be_there_and_fit_the_source(tmp_path):
+    for name in ("IMG [0]", "IMG_1"):
+        write_raster(tmp_path / "images" / f"{name}.png", np.full((3, 8, 8), 9, np.uint8), None)
+        write_raster(tmp_path / "masks" / f"{name}.png", np.zeros((1, 8, 8), np.uint8), None)
+        (tmp_path / "masks" / f"{name}.aux.xml").write_text("<x/>")
+        (tmp_path / "masks" / f"{name}.jgw").write_text("1")
+    folder = TileSource("m", str(tmp_path / "images"), str(tmp_path / "masks"), gsd_m=0.003)
+    one = replace(folder, validation_names=("IMG_1.png",))
+    make_tiles(TileConfig((one,)), tmp_path / "set")
+    assert {line["name"]: line["split"] for line in read_index(tmp_path / "set")} == {
+        "m_IMG [0]": "train", "m_IMG_1": "validation",
+    }  # fmt: skip
+    image = write_raster(tmp_path / "ortho.tif", np.full((3, 8, 8), 9, np.uint8))
+    ortho = TileSource("o", str(image), str(write_raster(tmp_path / "labels.tif", np.zeros((1, 8, 8), np.uint8))))
+    for source, message in (
+        (replace(folder, validation_names=("IMG_2",)), "no image of m is called 'IMG_2'"),
+        (replace(folder, validation_cols=(0, 4)), "say with validation_names"),
+        (replace(ortho, validation_names=("o",)), "say with validation_cols"),
+        (replace(ortho, validation_cols=(6, 2)), "first and the last"),
+        (replace(ortho, name="a/b"), "a part of a file's name"),
+    ):
+        with pytest.raises(LabelError, match=message):
+            make_tiles(TileConfig((source,)), tmp_path / "none")
+    with pytest.raises(LabelError, match="tile_px is 0"):
+        make_tiles(TileConfig((ortho,), 0), tmp_path / "none")
+    write_raster(tmp_path / "masks" / "IMG_1.tif", np.zeros((1, 8, 8), np.uint8), None)
+    with pytest.raises(LabelError, match=r"several masks .*IMG_1.tif and IMG_1.png"):
+        make_tiles(TileConfig((folder,)), tmp_path / "none")
 
 
 def tile(name: str = "a") -> Tile:

@@ -58,6 +58,11 @@ def evaluate(
     --tune-recall it finds instead how far the weed score must be shifted to reach that share of the weeds, and notes it
     on the card of the model directory.
     """
+    for word, span in (("--rows", rows), ("--cols", cols)):
+        if span is not None and not 0 <= span[0] < span[1]:
+            raise ConfigError(f"{word} is {span[0]} {span[1]}; expected the first and the last + 1, from 0")
+    if how["apply"] and how["tune_recall"] is None:
+        raise ConfigError("--apply is for --tune-recall, which finds the point to work at")
     if how["tune_recall"] is not None:
         _tune(found, how, as_json)
         return

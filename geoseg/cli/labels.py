@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import PATH, complete_models, set_option
+from geoseg.cli.options import PATH, complete_models, keep_inputs, set_option
+from geoseg.errors import ConfigError
 
 __all__ = ["labels"]
 
@@ -23,17 +24,21 @@ def labels() -> None:
 def _label_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How to understand label files and the image, handed to the command as `label` and `image`."""
 
-    @set_option("labels", "column=species or radius_m=0.03")
+    @set_option("labels", "column=species, radius_m=0.03 or, of the image, ortho.value_max=4095")
     @click.option("--crs", help="CRS of an ortho that has none, e.g. EPSG:32632.")
     @click.option("--gsd", type=float, help="Metres per pixel of an ortho that has no georeference.")
     @functools.wraps(command)
     def wrapped(overrides: tuple[str, ...], crs: str | None, gsd: float | None, **options: Any) -> Any:
+        from dataclasses import replace
+
         from geoseg.config import load_as
         from geoseg.ortho import OrthoConfig
         from geoseg.train.labelfiles import LabelConfig
 
-        label = load_as(LabelConfig, None, overrides)
-        return command(label=label, image=OrthoConfig(crs=crs, gsd_m=gsd), **options)
+        of_image = [one.removeprefix("ortho.") for one in overrides if one.startswith("ortho.")]
+        label = load_as(LabelConfig, None, [one for one in overrides if not one.startswith("ortho.")])
+        said: dict[str, Any] = {name: value for name, value in (("crs", crs), ("gsd_m", gsd)) if value is not None}
+        return command(label=label, image=replace(load_as(OrthoConfig, None, of_image), **said), **options)
 
     return wrapped
 
@@ -47,9 +52,11 @@ def _label_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_label_options
 def labels_check(ortho: Path, labels: Path, out: Path, model: str | None, as_json: bool, **how: Any) -> None:
     """What may be wrong with LABELS of ORTHO, as a layer for QGIS, the most suspicious first."""
-    from geoseg.export.labels import write_suspicious
+    from geoseg.export.labels import check_replaceable, write_suspicious
     from geoseg.train.labelcheck import check_labels, count_kinds
 
+    keep_inputs(out, ortho, labels)
+    check_replaceable(out)
     findings = check_labels(ortho, labels, model=model, **how)
     write_suspicious(findings, out)
     counts = count_kinds(findings)
@@ -64,12 +71,18 @@ def labels_check(ortho: Path, labels: Path, out: Path, model: str | None, as_jso
     "--out", "-o", type=PATH, required=True, help="x.tif, x.gpkg, x.geojson, x.json (COCO) or a folder (YOLO)."
 )
 @click.option("--tile-px", type=click.IntRange(16), help="COCO and YOLO: cut the image into tiles of this side.")
+@click.option("--overwrite", is_flag=True, help="Write over a file that is there, with all of its layers.")
 @_label_options
-def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, **how: Any) -> None:
+def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, overwrite: bool, **how: Any) -> None:
     """LABELS, or the classes of a run directory, in another format."""
     from geoseg.export.labels import write_any
     from geoseg.train.labels import convert_grid, open_labels, write_labels
 
+    keep_inputs(out, ortho, labels)
+    if out.is_file() and not overwrite:
+        raise ConfigError(
+            f"{out} is there already, perhaps corrected by hand; choose another --out, or give --overwrite"
+        )
     with open_labels(labels, convert_grid(ortho, how["image"]), how["label"]) as opened:
         if out.suffix == ".tif":
             counts = write_labels(opened, out)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from geoseg.cli.options import PAIRS, PATH, complete_models
+from geoseg.cli.options import PAIRS, PATH, complete_models, keep_inputs
 from geoseg.errors import ConfigError
 
 __all__ = ["models"]
@@ -90,6 +90,7 @@ def export_model(name: str, form: str, out: Path | None, image: Path | None, siz
     from geoseg.models.onnx import card_for, export_onnx, real_windows
     from geoseg.models.storage import load_module
 
+    keep_inputs(out, image)
     card, module = load_module(name)
     card = card_for(card, image)
     images = real_windows(image, card, size_px)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from geoseg.errors import ConfigError
+
 if TYPE_CHECKING:
     from geoseg.config import Config
 
@@ -23,6 +25,7 @@ __all__ = [
     "complete_models",
     "complete_profiles",
     "config_options",
+    "keep_inputs",
     "ortho_options",
     "set_option",
 ]
@@ -88,6 +91,16 @@ def set_option(command: str, example: str) -> Callable[[Callable[..., Any]], Cal
         help=f"One parameter, e.g. {example}; `geoseg config show{'' if command == 'run' else f' --for {command}'}` "
         "lists them.",
     )
+
+
+def keep_inputs(out: Path, *inputs: Path | None) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        ConfigError: If the output is one of the inputs.
+    """
+    if out.exists() and any(one is not None and one.exists() and out.samefile(one) for one in inputs):
+        raise ConfigError(f"--out {out} is one of the files that are read; choose another name")
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:

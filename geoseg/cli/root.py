@@ -49,12 +49,14 @@ class _Group(click.Group):
             context.exit(2 if isinstance(error, InputError) else 1)
         except BrokenPipeError:
             context.exit(1)
-        except PermissionError as error:
+        except OSError as error:
             if context.params.get("debug"):
                 raise
             file = error.filename2 or error.filename or "a file"
-            remedy = "close it in QGIS and other programs, or make it writable, and run the same command again"
-            click.echo(f"geoseg: {file} cannot be written: {error.strerror}; {remedy}", err=True)
+            remedy = "look whether the name is right and may be written to"
+            if isinstance(error, PermissionError):
+                remedy = "close it in QGIS and other programs, or make it writable, and run the same command again"
+            click.echo(f"geoseg: {file} cannot be read or written: {error.strerror or error}; {remedy}", err=True)
             context.exit(1)
 
 

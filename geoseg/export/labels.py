@@ -25,7 +25,7 @@ from geoseg.qgis.symbols import RGB, Symbol, outline, polygon, ringed
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["LABELS", "SUSPICIOUS", "write_any", "write_suspicious", "write_vector"]
+__all__ = ["LABELS", "SUSPICIOUS", "check_replaceable", "write_any", "write_suspicious", "write_vector"]
 
 LABELS = Layer(
     "labels",
@@ -123,6 +123,30 @@ def write_vector(frames: Iterable[gpd.GeoDataFrame], out: Path, crs: Any) -> int
                 file.write(("," if count > 1 else "") + "\n" + json.dumps(feature))
         file.write("\n]}\n")
     return count
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse to replace a file by findings in which something else would be lost: other layers, or what was looked at.
+
+    Raises:
+        LabelError: Naming what it is.
+    """
+    import pyogrio
+    from pyogrio.errors import DataSourceError
+
+    if not out.exists():
+        return
+    try:
+        layers = set(pyogrio.list_layers(out)[:, 0]) - {"layer_styles"}
+    except DataSourceError:
+        raise LabelError(f"{out} is there already and holds no findings; choose another --out") from None
+    if layers != {SUSPICIOUS.name}:
+        raise LabelError(f"{out} holds {', '.join(sorted(layers))}, which would be lost; choose another --out")
+    done = int((pyogrio.read_dataframe(out, layer=SUSPICIOUS.name, columns=["done"])["done"] == 1).sum())
+    if done:
+        raise LabelError(
+            f"{done} findings in {out} are marked as done, which would be lost; rename it, or choose another --out"
+        )
 
 
 def write_suspicious(findings: gpd.GeoDataFrame, out: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from geoseg.durable import write_file
 from geoseg.errors import ModelError
+from geoseg.legend import LEGEND
 
 __all__ = [
     "ANY",
@@ -101,7 +102,7 @@ class ModelCard(_Part):
         description: One or two sentences for people.
         architecture: Name in `geoseg.models.zoo`.
         params: Arguments of that architecture.
-        classes: Class names in the order of the scores.
+        classes: Class names in the order of the scores, those of `geoseg.legend`.
         bands: Names of the input bands in order; all of them ``any`` where the model takes whatever bands there are.
         scaling: What 0 and 1 are. ``fixed``: the full scale of the data type. ``ortho``: each band's mean less and plus
             five standard deviations over the whole ortho, so that exposure, data type and calibration do not matter.
@@ -148,6 +149,11 @@ class ModelCard(_Part):
 
     @model_validator(mode="after")
     def _bands_agree(self) -> Self:
+        if self.classes != LEGEND.names:
+            raise ValueError(
+                f"classes are {', '.join(self.classes)}; geoseg needs {', '.join(LEGEND.names)} in this order: swap "
+                "the outputs of the network's last layer"
+            )
         if not len(self.bands) == len(self.mean) == len(self.std):
             raise ValueError(f"bands, mean and std differ in length: {self.bands}, {self.mean}, {self.std}")
         if 0 < self.bands.count(ANY) < len(self.bands):

@@ -161,7 +161,10 @@ def _fitting(
     ]
     if missing or extra:
         example = f"{len(missing)} are missing, such as {missing[:1]}, {len(extra)} are not known, such as {extra[:1]}"
-        raise ModelError(f"the weights of {path} are not those of {architecture}: of {len(wanted)} {example}")
+        hint = (
+            "; try --param offsets=true" if any(key.removeprefix(prefix).startswith("pointer") for key in extra) else ""
+        )
+        raise ModelError(f"the weights of {path} are not those of {architecture}: of {len(wanted)} {example}{hint}")
     found = {name: state[prefix + name] for name in wanted}
     for name, tensor in found.items():
         if tensor.shape != wanted[name].shape:
@@ -193,6 +196,7 @@ def _card(known: Known, architecture: str, params: Mapping[str, Any], module: nn
         "architecture": architecture,
         "params": dict(params),
         "classes": known.classes,
+        "instances": ARCHITECTURES[architecture].instances(params),
         "bands": known.bands,
         "mean": known.mean,
         "std": known.std,

@@ -183,12 +183,12 @@ def save(folder: Path, card: ModelCard, module: nn.Module, *, half: bool = True)
         folder: Made if it is missing.
         card: What to write beside the weights.
         module: The network.
-        half: Store floating point weights in 16 bits; they are loaded as 32.
+        half: Store floating point weights in 16 bits, where none is too large for them; they are loaded as 32.
+
+    Raises:
+        ModelError: If a weight is no number.
     """
-    state = {
-        name: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
-        for name, value in module.state_dict().items()
-    }
+    state = {name: _stored(name, value.detach().cpu(), half) for name, value in module.state_dict().items()}
     content = dump_weights(state)
     parity = {name: share for name, share in card.parity.items() if name != "openvino-int8"}
     digest = hashlib.sha256(content).hexdigest()
@@ -199,6 +199,15 @@ def save(folder: Path, card: ModelCard, module: nn.Module, *, half: bool = True)
     (folder / WEIGHTS).write_bytes(content)
     card.write(folder / CARD)
     return card
+
+
+def _stored(name: str, value: Tensor, half: bool) -> Tensor:
+    if not value.is_floating_point():
+        return value.contiguous()
+    if not value.isfinite().all():
+        raise ModelError(f"the weights {name} hold what is no number; train again with a lower rate")
+    small = value.half()
+    return (small if half and small.isfinite().all() else value).contiguous()
 
 
 def _weights(path: Path, card: ModelCard, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -217,4 +226,6 @@ def _weights(path: Path, card: ModelCard, wanted: dict[str, Tensor]) -> dict[str
         if here is None or there is None or here.shape != there.shape:
             shapes = [None if tensor is None else tuple(tensor.shape) for tensor in (here, there)]
             raise ModelError(f"{path}: {name} has shape {shapes[0]}; {card.architecture} needs {shapes[1]}")
+        if here.is_floating_point() and not here.isfinite().all():
+            raise ModelError(f"{path}: {name} holds what is no number; the training went wrong, make the model anew")
     return {name: value.to(wanted[name].dtype) for name, value in found.items()}

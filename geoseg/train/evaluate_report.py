@@ -48,13 +48,15 @@ def evaluate_pairs(
     """
     sources: dict[str, list[Pair]] = {}
     for pair in pairs:
+        if part is not None and not part.clip(pair.shape).size:
+            continue
         sources.setdefault(pair.source, []).append(pair)
     joined = {}
     for source, of_it in sources.items():
         how = config if plots else sized(config, of_it, part)
         joined[source] = join_tables([count_pair(pair, how, part, plots) for pair in of_it])
-    whole = join_tables(list(joined.values()))
-    if not whole.matrix.sum():
+    whole = join_tables(list(joined.values())) if joined else None
+    if whole is None or not whole.matrix.sum():
         raise LabelError("no pixel has both a label and a prediction; look at the labels, and at --rows and --cols")
     found = {ALL: score_tables(whole, config)}
     if len(joined) > 1:
@@ -142,9 +144,18 @@ def blocks_as_csv(tables: Tables) -> str:
     return text.getvalue()
 
 
+class _Shown(float):
+    """A number that is shown as a dash where there is none."""
+
+    def __format__(self, form: str) -> str:
+        return "-" if math.isnan(self) else super().__format__(form)
+
+
 def _spray_lines(one: Evaluation) -> Iterator[str]:
     value = {
-        name.removeprefix("spraying."): score for name, score in one.scores.items() if name.startswith("spraying.")
+        name.removeprefix("spraying."): _Shown(score)
+        for name, score in one.scores.items()
+        if name.startswith("spraying.")
     }
     width, length = one.config.spray.cell_m
     yield (

@@ -97,6 +97,11 @@ def _learn(training: Training, course: _Course) -> None:
                 break
             rate = float(training.schedule.get_last_lr()[-1])
             loss = _update(training, batch, course)
+            if not math.isfinite(loss):
+                raise ConfigError(
+                    f"the loss of step {training.step + 1} is no number, so nothing was learned; lower rate, which is "
+                    f"{config.rate:g}, and look whether the images hold what they should"
+                )
             training.step += 1
             follow(training.average, training.network, min(config.average, training.step / (training.step + 10)))
             log.append((training.step, loss, rate))
@@ -180,10 +185,7 @@ def _crops(config: TrainConfig, card: ModelCard, sets: list[CropSource]) -> Crop
 def _card(config: TrainConfig) -> ModelCard:
     name = config.card.get("architecture")
     entry = ARCHITECTURES.get(str(name))
-    points = entry is not None and (
-        entry.plants == "always" or (entry.plants == "offsets" and config.card.get("params", {}).get("offsets", False))
-    )
-    instances = "offsets" if points else "none"
+    instances = "none" if entry is None else entry.instances(config.card.get("params", {}))
     try:
         card = ModelCard.model_validate({"classes": LEGEND.names, "instances": instances} | config.card)
     except ValueError as error:

@@ -216,10 +216,17 @@ def _placed(frame: gpd.GeoDataFrame, grid: GeoBox, config: LabelConfig, path: Pa
 
 
 def _radii(points: gpd.GeoDataFrame, config: LabelConfig, path: Path) -> np.ndarray:
-    if "radius_m" in points.columns and (points["radius_m"] > 0).all():
-        return np.asarray(points["radius_m"], float)
+    import pandas as pd
+
+    if "radius_m" in points.columns:
+        radii = pd.to_numeric(points["radius_m"], errors="coerce")
+        if (radii > 0).all():
+            return np.asarray(radii, float)
     if config.radius_m is None:
-        raise LabelError(f"{path} holds points; give their radius in metres, as a column or as the option radius_m")
+        raise LabelError(
+            f"{path} holds points; give their radius in metres, as numbers above 0 in a column radius_m or as the "
+            "option radius_m"
+        )
     return np.full(len(points), config.radius_m)
 
 

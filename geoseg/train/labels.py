@@ -187,6 +187,7 @@ def write_labels(labels: Labels, out: Path) -> dict[str, int]:
     height, width = (int(size) for size in grid.shape)
     counts = np.zeros(256, np.int64)
     twice = 0
+    out.parent.mkdir(parents=True, exist_ok=True)
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width, "nodata": NODATA,
         "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "BIGTIFF": "IF_SAFER",

@@ -143,5 +143,10 @@ class TrainConfig:
             raise ConfigError(f"steps, batch and crop_px must be positive: {self.steps}, {self.batch}, {self.crop_px}")
         if min(self.save_every, self.validate_every, self.patience) < 0:
             raise ConfigError("save_every, validate_every and patience must not be negative")
+        if not self.rate > 0:
+            raise ConfigError(f"train.rate is {self.rate}; expected more than 0")
+        for name in ("weedy", "paste", "average"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"train.{name} is {getattr(self, name)}; expected a share from 0 to 1")
         if self.patience and not self.validate_every:
             raise ConfigError("train.patience counts validations; set validate_every too")

@@ -72,6 +72,18 @@ def check_scale(name: str, raster: Any, bands: Sequence[int], value_max: float |
         raise LabelError(str(error)) from error
 
 
+def known_pixels(raster: Any, values: np.ndarray, window: Any = None) -> np.ndarray:
+    """(H, W) bool: pixels that are neither masked, transparent nor nodata, and hold numbers in all bands that are used.
+
+    Args:
+        raster: Opened with rasterio.
+        values: (C, H, W) of the bands that are used, as they are in the file.
+        window: Where they were read; None: all of it.
+    """
+    seen: np.ndarray = raster.dataset_mask(window=window) > 0
+    return seen & np.isfinite(values).all(axis=0) if values.dtype.kind == "f" else seen
+
+
 def on_disk(values: np.ndarray, value_max: float | None) -> np.ndarray:
     """Numbers as a tile set keeps them: uint8 as they are, others uint16 of which 65535 is the full scale.
 

@@ -12,18 +12,21 @@ import numpy as np
 from rasterio.windows import Window as RasterioWindow
 from rasterio.windows import transform as window_transform
 
+from geoseg.durable import usable_name
 from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA, SOIL
 from geoseg.train.labelfiles import LabelConfig
 from geoseg.train.labelgrid import ground_gsd
 from geoseg.train.labelraster import open_file
 from geoseg.train.labels import image_grid, open_labels
-from geoseg.train.tilebands import check_scale, chosen_bands, excess_green, on_disk
+from geoseg.train.tilebands import check_scale, chosen_bands, excess_green, known_pixels, on_disk
 from geoseg.train.tileinstances import InstanceSource
 from geoseg.train.tiles import TRAIN, VALIDATION, Tile, write_set
 from geoseg.windows import Rect, windows
 
 __all__ = ["TileConfig", "TileSource", "make_tiles"]
+
+_MASKS = (".tif", ".tiff", ".png", ".txt", ".json", ".gpkg", ".geojson", ".shp")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def make_tiles(config: TileConfig, out: Path) -> int:
     Raises:
         LabelError: If images and labels do not fit, or a class code is unknown.
     """
+    if config.tile_px < 16:
+        raise LabelError(f"tile_px is {config.tile_px}; expected 16 or more")
     if not config.sources:
         raise LabelError("a tile set needs at least one source; see configs/tiles_default.yaml")
     return write_set((tile for source in config.sources for tile in _cut(source, config.tile_px)), out)
@@ -97,12 +102,29 @@ def make_tiles(config: TileConfig, out: Path) -> int:
 
 def _cut(source: TileSource, tile_px: int) -> Iterator[Tile]:
     path = Path(source.images)
+    _check_split(source, path.is_dir())
     if path.is_dir():
         yield from _cut_folder(source, path)
     elif path.is_file():
         yield from _cut_ortho(source, path, tile_px)
     else:
         raise LabelError(f"{path} is neither an image nor a folder of images")
+
+
+def _check_split(source: TileSource, folder: bool) -> None:
+    """Refuse what says nothing about this kind of source, and names that are no part of a file's name."""
+    if usable_name(source.name) != source.name or not source.name:
+        raise LabelError(
+            f"a source is called {source.name!r}; expected a part of a file's name, without / and the like"
+        )
+    if folder and (source.validation_cols is not None or source.validation_rows is not None):
+        raise LabelError(f"{source.name} is a folder of images; say with validation_names which of them validate")
+    if not folder and source.validation_names:
+        raise LabelError(f"{source.name} is an ortho; say with validation_cols or validation_rows what validates")
+    for key in ("validation_cols", "validation_rows"):
+        span = getattr(source, key)
+        if span is not None and not 0 <= span[0] < span[1]:
+            raise LabelError(f"{key} of {source.name} is {list(span)}; expected the first and the last + 1, from 0")
 
 
 def _cut_ortho(source: TileSource, path: Path, tile_px: int) -> Iterator[Tile]:
@@ -118,13 +140,13 @@ def _cut_ortho(source: TileSource, path: Path, tile_px: int) -> Iterator[Tile]:
                 row, col = part.row0 + window.write.row0, part.col0 + window.write.col0
                 view = RasterioWindow(col, row, window.write.shape[1], window.write.shape[0])
                 rect = Rect(row, col, row + window.write.shape[0], col + window.write.shape[1])
-                classes = labels.read(rect)
-                classes[ortho.dataset_mask(window=view) == 0] = NODATA
+                values = ortho.read(bands, window=view)
+                classes = np.where(known_pixels(ortho, values, view), labels.read(rect), np.uint8(NODATA))
                 if (classes == NODATA).all():
                     continue
                 profile = {"crs": ortho.crs, "transform": window_transform(view, ortho.transform)}
                 name = f"{source.name}_{row:06d}_{col:06d}"
-                image = on_disk(ortho.read(bands, window=view), source.value_max)
+                image = on_disk(values, source.value_max)
                 ids = None if plants is None else plants.read(rect)
                 yield _tile(source, Tile(name, split, source.name, row, col, gsd_m, image, classes, profile, ids))
 
@@ -156,23 +178,44 @@ def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
     )
     if not paths:
         raise LabelError(f"{folder} holds no images")
+    validates = _validating(source, paths)
     for path in paths:
         gsd_m = ground_gsd(path, image_grid(path), source.gsd_m)
-        masks = [mask for mask in sorted(Path(source.labels).glob(f"{path.stem}.*")) if mask.suffix != ".xml"]
-        if not masks:
-            raise LabelError(f"{path.name} has no mask in {source.labels}")
-        image = _read_image(path, source)
+        mask = _mask_of(path, Path(source.labels))
+        grid = image_grid(path)
+        image, known = _read_image(path, source)
         whole = Rect(0, 0, *image.shape[1:])
-        with open_labels(masks[0], image_grid(path), source.label) as opened:
-            labels = opened.read(whole)
+        with open_labels(mask, grid, source.label) as opened:
+            labels = np.where(known, opened.read(whole), np.uint8(NODATA))
         ids = None
         if source.instances:
-            ids = InstanceSource(Path(source.instances) / f"{path.stem}.txt", image_grid(path), source.label).read(
-                whole
-            )
-        split = VALIDATION if any(fnmatch(path.stem, pattern) for pattern in source.validation_names) else TRAIN
+            ids = InstanceSource(Path(source.instances) / f"{path.stem}.txt", grid, source.label).read(whole)
         name = f"{source.name}_{path.stem}"
-        yield _tile(source, Tile(name, split, source.name, 0, 0, gsd_m, image, labels, {}, ids))
+        profile = {} if grid.crs is None else {"crs": grid.crs.to_wkt(), "transform": grid.affine}
+        split = VALIDATION if path in validates else TRAIN
+        yield _tile(source, Tile(name, split, source.name, 0, 0, gsd_m, image, labels, profile, ids))
+
+
+def _validating(source: TileSource, paths: list[Path]) -> set[Path]:
+    """The images that validate: those with a name, with or without suffix, that a pattern matches."""
+    found: set[Path] = set()
+    for pattern in source.validation_names:
+        here = {path for path in paths if fnmatch(path.stem, pattern) or fnmatch(path.name, pattern)}
+        if not here:
+            raise LabelError(f"no image of {source.name} is called {pattern!r}, as validation_names says")
+        found |= here
+    return found
+
+
+def _mask_of(image: Path, folder: Path) -> Path:
+    """The labels of an image of a folder: a raster, YOLO or COCO file of its name."""
+    found = [path for suffix in _MASKS if (path := folder / f"{image.stem}{suffix}").is_file() and path != image]
+    if not found:
+        raise LabelError(f"{image.name} has no mask in {folder}; expected {image.stem} with one of {', '.join(_MASKS)}")
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise LabelError(f"{image.name} has several masks in {folder}: {names}; leave one of them")
+    return found[0]
 
 
 def _tile(source: TileSource, raw: Tile) -> Tile:
@@ -191,12 +234,13 @@ def _tile(source: TileSource, raw: Tile) -> Tile:
     return replace(raw, labels=labels.astype(np.uint8), instances=ids)
 
 
-def _read_image(path: Path, source: TileSource) -> np.ndarray:
-    """(C, H, W) image as a tile set keeps it: the bands that the source names."""
+def _read_image(path: Path, source: TileSource) -> tuple[np.ndarray, np.ndarray]:
+    """(C, H, W) image as a tile set keeps it, of the bands that the source names, and (H, W) bool where it has data."""
     with open_file(path) as raster:
         bands = chosen_bands(str(path), _colours(raster), source.bands)
         check_scale(str(path), raster, bands, source.value_max)
-        return on_disk(raster.read(bands), source.value_max)
+        values = raster.read(bands)
+        return on_disk(values, source.value_max), known_pixels(raster, values)
 
 
 def _colours(raster: Any) -> list[str]:

@@ -180,8 +180,8 @@ def _write_tile(tile: Tile, out: Path) -> None:
         with rasterio.open(path, "w", count=len(tile.image), predictor=2, **(shared | look)) as sink:
             sink.write(tile.image)
         with rasterio.open(out / "labels" / f"{tile.name}.tif", "w", count=1, nodata=NODATA, **shared) as sink:
+            sink.write_colormap(1, LEGEND.colormap)  # before the pixels: libtiff cannot change the kind of file later
             sink.write(tile.labels, 1)
-            sink.write_colormap(1, LEGEND.colormap)
         if tile.instances is not None:
             path = out / INSTANCES / f"{tile.name}.tif"
             path.parent.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,11 @@ class Architecture:
     local: bool = True
     graph: bool = True
     plants: str = "never"
+
+    def instances(self, params: Mapping[str, Any]) -> Literal["none", "offsets"]:
+        """What a network of these params says of plants, as a card has it."""
+        wanted = self.plants == "always" or (self.plants == "offsets" and params.get("offsets", False))
+        return "offsets" if wanted else "none"
 
 
 def _smp(kind: str, about: str, stride: int = 32, *, graph: bool = True) -> Architecture:
