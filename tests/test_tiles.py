@@ -213,18 +213,20 @@ def test_orthos_with_alpha_or_holes_become_many_tiles(dtype, tmp_path):
 
     No raster is read between a tile that is written and the next mask, so an error that GDAL keeps would come up there.
     """
-    image = np.full((4, 600, 900), 120, dtype) if dtype == "uint8" else np.full((3, 600, 900), 0.4, dtype)
-    image[-1, :, 500:] = 0 if dtype == "uint8" else np.nan
+    image = np.full((4, 1300, 1500), 120, dtype) if dtype == "uint8" else np.full((3, 1300, 1500), 0.4, dtype)
+    image[-1, :, 1400:] = 0 if dtype == "uint8" else np.nan
     if dtype == "uint8":
-        image[-1, :, :500] = 255
+        image[-1, :, :1400] = 255
     write_raster(tmp_path / "ortho.tif", image, photometric="RGB", **({"alpha": "YES"} if dtype == "uint8" else {}))
-    place = shapely.box(689999, 5359000, 690999, 5360001)
-    gpd.GeoDataFrame({"class": ["crop"]}, geometry=[place], crs="EPSG:32632").to_file(tmp_path / "labels.gpkg")
+    corners = [(690000 + x, 5359995 + y) for x in range(6) for y in range(5)]
+    plants = [shapely.box(x, y, x + 0.4, y + 0.4) for x, y in corners]
+    frame = gpd.GeoDataFrame({"class": ["crop"] * len(plants)}, geometry=plants, crs="EPSG:32632")
+    frame.to_file(tmp_path / "labels.gpkg")
     source = TileSource("a", str(tmp_path / "ortho.tif"), str(tmp_path / "labels.gpkg"))
-    assert make_tiles(TileConfig((source,), 300), tmp_path / "set") == 4
+    assert make_tiles(TileConfig((source,), 640), tmp_path / "set") == 9
     for found in read_all(tmp_path / "set"):
         cols = np.arange(found.col, found.col + found.labels.shape[1])
-        assert (found.labels == np.where(cols < 500, 1, 255)).all()
+        assert ((found.labels == 255) == (cols >= 1400)).all()
     with rasterio.open(tmp_path / "set" / "labels" / "a_000000_000000.tif") as file:
         assert file.colormap(1)[1][:3] == LEGEND[CROP].rgb
 
