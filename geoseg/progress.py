@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ __all__ = ["Bar", "bar", "emit", "json_lines", "listen", "span", "trace"]
 Event = dict[str, Any]
 """``event`` is its name, ``time`` when it happened (UTC); the rest depends on the name."""
 
-_EVERY_S = 1.0
+_EVERY_S, _LINE_EVERY_S = 1.0, 60.0
 _listeners: list[Callable[[Event], None]] = []
 
 
@@ -108,9 +109,11 @@ _SPAN_KEYS = ("event", "time", "name", "start_s", "seconds", "thread")
 
 
 class Bar:
-    """A progress bar on stderr, silent when stderr is no terminal, and ``progress`` events once a second."""
+    """A progress bar on stderr, a line a minute where stderr is no terminal, and ``progress`` events once a second."""
 
-    def __init__(self, label: str, total: float, unit: str = "it", ha_per_unit: float | None = None) -> None:
+    def __init__(
+        self, label: str, total: float, unit: str = "it", ha_per_unit: float | None = None, initial: float = 0
+    ) -> None:
         """Start to count.
 
         Args:
@@ -118,27 +121,43 @@ class Bar:
             total: How much there is to do.
             unit: Of what.
             ha_per_unit: Hectares of a unit; with them the speed is shown in hectares per hour.
+            initial: How much was done before, by a run or a training that goes on.
         """
         self._label, self._total, self._ha = label, total, ha_per_unit
-        self._bar = tqdm(total=total, desc=f"{label:<10}", unit=unit, unit_scale=True, disable=None, smoothing=0.1)
-        self._started, self._done, self._told = time.perf_counter(), 0.0, 0.0
+        self._bar = tqdm(
+            total=total, initial=initial, desc=f"{label:<10}", unit=unit, unit_scale=True, disable=None, smoothing=0.1
+        )
+        self._unit, self._figures = unit, ""
+        self._started, self._initial, self._done = time.perf_counter(), initial, initial
+        self._told = self._lined = 0.0
 
     def update(self, count: float = 1) -> None:
         """`count` more are done."""
         self._done += count
         seconds = max(time.perf_counter() - self._started, 1e-9)
         facts: Event = {"stage": self._label, "done": self._done, "total": self._total, "seconds": round(seconds, 3)}
-        facts["eta_s"] = round(seconds * max(self._total - self._done, 0) / self._done, 1) if self._done else None
+        now = self._done - self._initial
+        facts["eta_s"] = round(seconds * max(self._total - self._done, 0) / now, 1) if now else None
         if self._ha is not None:
-            facts["ha_h"] = round(self._done * self._ha / seconds * 3600, 3)
+            facts["ha_h"] = round(now * self._ha / seconds * 3600, 3)
             self._bar.set_postfix_str(f"{facts['ha_h']:.3g} ha/h", refresh=False)
         self._bar.update(count)
         if seconds - self._told >= _EVERY_S or self._done >= self._total:
             self._told = seconds
             emit("progress", **facts)
+        if self._bar.disable and not _listeners and seconds - self._lined >= _LINE_EVERY_S:
+            self._lined = seconds
+            sys.stderr.write(f"{self._line(facts['eta_s'])}\n")
+            sys.stderr.flush()
+
+    def _line(self, left_s: float | None) -> str:
+        done, total = (tqdm.format_sizeof(value) for value in (self._done, self._total))
+        left = "" if left_s is None else f", {tqdm.format_interval(left_s)} left"
+        return f"{self._label}: {done} of {total} {self._unit}{left}{self._figures}"
 
     def set_postfix(self, **facts: Any) -> None:
         """Figures to show behind the bar."""
+        self._figures = "".join(f", {name} {value}" for name, value in facts.items())
         self._bar.set_postfix(**facts)
 
     def __enter__(self) -> Self:
@@ -152,6 +171,6 @@ class Bar:
         self._bar.close()
 
 
-def bar(label: str, total: float, unit: str = "it", ha_per_unit: float | None = None) -> Bar:
+def bar(label: str, total: float, unit: str = "it", ha_per_unit: float | None = None, initial: float = 0) -> Bar:
     """A `Bar`; use as a context manager and call ``update(n)``."""
-    return Bar(label, total, unit, ha_per_unit)
+    return Bar(label, total, unit, ha_per_unit, initial)

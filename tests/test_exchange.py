@@ -150,6 +150,16 @@ def test_the_commands(onnx_module, tmp_path):
     out = call("models", "export", folder, "--out", tmp_path / "m.onnx", "--image", ortho, "--size", SIZE)
     assert "same class as torch on" in out
     assert "needs --out" in call("models", "export", folder, code=2)
+    named = ("models", "export", folder, "--image", ortho, "--size", SIZE, "--out")
+    assert "does not end in .onnx" in call(*named, tmp_path / "m.bin", code=2)
+    assert not (tmp_path / "m.bin").exists()
+    nowhere = write(tmp_path / "nowhere.tif", noise((200, 200)), transform=None, crs=None)
+    named = ("models", "export", folder, "--image", nowhere, "--size", SIZE, "--out", tmp_path / "n.onnx")
+    assert "pass --gsd" in call(*named, code=2)
+    call(*named, "--gsd", 0.005, "--set", "ortho.bands=[3,2,1]")
+    assert "expected something of the image" in call(*named, "--set", "spray.rate_l_ha=3", code=2)
+    assert "default comes with geoseg" in call("models", "export", "default", "--to", "stac", code=2)
+    assert "default comes with geoseg" in call("models", "quantize", "default", tmp_path, code=2)
     assert call("models", "export", folder, "--to", "stac").strip() == str(folder / "stac.json")
     assert json.loads(call("models", "show", folder, "--stac")) == json.loads((folder / "stac.json").read_text())
     facts = (

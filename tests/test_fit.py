@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from geoseg.cli import main
 from geoseg.config import load_as
 from geoseg.errors import ConfigError, LabelError
 from geoseg.models import load
@@ -269,3 +271,22 @@ def test_a_network_that_learns_plants_wants_plants(config, tmp_path):
     wanted = replace(mask_rcnn, encoder="random", sets=(SetShare(str(tmp_path / "set")),))
     with pytest.raises(LabelError, match="does not know single plants, which mask_rcnn learns from"):
         fit(wanted, tmp_path / "out")
+
+
+def test_a_training_that_is_stopped_says_how_to_go_on(config, tmp_path, monkeypatch):
+    update = fitting._update
+
+    def stopped(training, *rest):
+        if training.step == 3:
+            raise KeyboardInterrupt
+        return update(training, *rest)
+
+    words = ["train", "configs/train_tiny.yaml", "--out", str(tmp_path / "m"), "--device", "cpu", "--set", "steps=4"]
+    words += ["--set", "save_every=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "_update", stopped)
+        found = CliRunner().invoke(main, words)
+    assert found.exit_code == 1
+    assert "stopped; the same command goes on" in found.stderr
+    found = CliRunner().invoke(main, words)
+    assert "use it with" in found.stdout

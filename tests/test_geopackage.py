@@ -298,3 +298,8 @@ def test_dbf_names_are_short_and_unique(names: list[str]) -> None:
     assert list(chosen) == names
     assert len({short.lower() for short in chosen.values()}) == len(names)
     assert all(1 <= len(short) <= 10 and short.isascii() for short in chosen.values())
+
+
+def test_a_place_where_nothing_can_be_written_is_said():
+    with pytest.raises(InputError, match="cannot be written; choose a folder"), FieldPackage("/proc/x.gpkg", None):
+        pass

@@ -138,7 +138,7 @@ class Evil:
 
 def test_a_file_that_would_run_code_is_refused(tmp_path, capsys):
     torch.save({"state_dict": build("tiny", {}, 3, 3).state_dict(), "hook": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(ModelError, match="could run code"):
+    with pytest.raises(ModelError, match="could run code: .*print; save its state_dict"):
         import_model(tmp_path / "evil.pt", tmp_path / "model", replace(KNOWN, architecture="tiny"))
     assert "this ran" not in capsys.readouterr().out
 
@@ -166,7 +166,12 @@ def test_files_that_hold_no_weights_are_refused(tmp_path):
     (tmp_path / "text.pt").write_text("no weights")
     torch.save({"epoch": 3}, tmp_path / "empty.pt")
     torch.save([torch.ones(2)], tmp_path / "list.pt")
+    whole = (tmp_path / "list.pt").read_bytes()
     known = replace(KNOWN, architecture="tiny")
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut.pt").write_bytes(whole[:length])
+        with pytest.raises(ModelError, match=r"cut.pt is no whole file of weights.* copy it again"):
+            import_model(tmp_path / "cut.pt", tmp_path / "model", known)
     for name in ("text.pt", "empty.pt", "list.pt", "missing.pt", "missing.safetensors"):
         with pytest.raises(ModelError, match=name):
             import_model(tmp_path / name, tmp_path / "model", known)

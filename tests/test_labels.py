@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import warnings
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +189,21 @@ def test_points_are_discs_of_true_metres(tmp_path):
     frame.to_file(tmp_path / "b.gpkg")
     classes = open_labels(tmp_path / "b.gpkg", GRID).read(WHOLE)
     assert (classes == WEED).sum() == pytest.approx(np.pi * 20**2, rel=0.03)
+
+
+def test_every_point_of_a_multipoint_is_a_plant(tmp_path):
+    places = [(690000.1, 5359999.9), (690000.3, 5359999.9)]
+    square = shapely.box(690000.1, 5359999.7, 690000.15, 5359999.75)
+    kinds = [shapely.MultiPoint(places), square]
+    mixed = gpd.GeoDataFrame({"class": ["weed", "crop"], "radius_m": 0.05}, geometry=kinds, crs=UTM)
+    mixed.to_file(tmp_path / "mixed.geojson", driver="GeoJSON")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        labels = open_labels(tmp_path / "mixed.geojson", GRID)
+    assert len(labels.frame) == 3
+    classes = labels.read(WHOLE)
+    assert (classes == WEED).sum() == pytest.approx(2 * np.pi * 10**2, rel=0.03)
+    assert (classes == CROP).sum() == 100
 
 
 def test_what_cannot_be_placed_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -82,6 +83,31 @@ def test_the_time_left_follows_from_what_is_done():
         progress.update(4)
     assert heard[0]["eta_s"] == 0
     assert (heard[0]["done"], heard[0]["total"]) == (4, 4)
+
+
+def test_what_was_done_before_counts_neither_as_speed_nor_as_time():
+    heard = []
+    with listen(heard.append), bar("work", 8, ha_per_unit=1, initial=6) as progress:
+        time.sleep(0.05)
+        progress.update()
+        progress.update()
+    assert (heard[-1]["done"], heard[-1]["total"]) == (8, 8)
+    assert heard[-1]["ha_h"] == pytest.approx(2 / heard[-1]["seconds"] * 3600, rel=0.05)
+
+
+def test_without_a_terminal_there_is_a_line_a_minute(monkeypatch, capsys):
+    with bar("train", 4000, "step") as progress:
+        progress.update()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("geoseg.progress._LINE_EVERY_S", 0)
+    with bar("train", 4000, "step") as progress:
+        progress.set_postfix(loss="0.312")
+        progress.update(1200)
+    said = capsys.readouterr().err
+    assert said.startswith("train: 1.20k of 4.00k step, 00:00 left, loss 0.312")
+    with listen(lambda event: None), bar("train", 4000, "step") as progress:
+        progress.update()
+    assert capsys.readouterr().err == ""  # events stay whole lines of JSON
 
 
 def test_events_that_cannot_be_written_are_bad_input(tmp_path):

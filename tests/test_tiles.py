@@ -23,7 +23,7 @@ from geoseg.train.labelraster import image_grid
 from geoseg.train.tilebands import excess_green
 from geoseg.train.tilecutting import TileConfig, TileSource, _parts, make_tiles
 from geoseg.train.tileinstances import InstanceSource
-from geoseg.train.tiles import Tile, read_index, read_tile, write_set
+from geoseg.train.tiles import Tile, read_index, read_tile, summary_lines, write_set
 from geoseg.windows import Rect
 
 SHIPPED = Path(__file__).parents[1] / "tiles"
@@ -315,6 +315,25 @@ def test_a_set_is_never_written_over_another_and_names_are_unique(tmp_path):
     write_set([tile()], tmp_path / "set")
     with pytest.raises(LabelError, match="holds a tile set already"):
         write_set([tile("b")], tmp_path / "set")
+
+
+def test_plants_of_a_set_that_was_never_finished_are_gone(tmp_path):
+    write_set([replace(tile(), instances=np.ones((8, 8), np.uint16))], tmp_path)
+    (tmp_path / "index.csv").unlink()
+    write_set([tile()], tmp_path)
+    assert read_tile(tmp_path, read_index(tmp_path)[0]).instances is None
+
+
+def test_a_set_says_what_it_holds_and_lacks(tmp_path):
+    labels = np.zeros((8, 8), np.uint8)
+    labels[0, :4] = CROP
+    write_set([replace(tile(), labels=labels), tile("b")], tmp_path)
+    assert summary_lines(tmp_path) == [
+        "train            2 tiles  soil 96.88%, crop 3.12%, weed 0.00%",
+        "validation       0 tiles",
+        "look: train holds no weed",
+        "look: nothing is left for validation",
+    ]
 
 
 def test_damaged_sets_are_named(tmp_path):

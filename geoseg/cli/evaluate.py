@@ -87,13 +87,11 @@ def evaluate(
 
 def _tune(found: Path, how: dict[str, Any], as_json: bool) -> None:
     from geoseg.models import load
-    from geoseg.models.card import CARD, ModelCard
+    from geoseg.models.card import CARD, ModelCard, own_folder
     from geoseg.train.evaluate_tiles import tile_pairs
     from geoseg.train.evaluate_tune import margins_of, tune_card
 
-    folder = Path(how["model"] or "default")
-    if not (folder / CARD).is_file():
-        raise ConfigError(f"--tune-recall writes to the card of a model directory; copy {folder} and name the copy")
+    folder = own_folder(how["model"] or "default")
     pairs = tile_pairs(found, load(folder), None if how["split"] == "all" else how["split"])
     margins = margins_of(pairs, _settings(how["overrides"]).spray)
     card = ModelCard.read(folder / CARD)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import PATH, complete_models, keep_inputs, set_option
+from geoseg.cli.options import PATH, complete_models, image_config, keep_inputs, set_option
 from geoseg.errors import ConfigError
 
 __all__ = ["labels"]
@@ -29,16 +29,12 @@ def _label_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--gsd", type=float, help="Metres per pixel of an ortho that has no georeference.")
     @functools.wraps(command)
     def wrapped(overrides: tuple[str, ...], crs: str | None, gsd: float | None, **options: Any) -> Any:
-        from dataclasses import replace
-
         from geoseg.config import load_as
-        from geoseg.ortho import OrthoConfig
         from geoseg.train.labelfiles import LabelConfig
 
-        of_image = [one.removeprefix("ortho.") for one in overrides if one.startswith("ortho.")]
-        label = load_as(LabelConfig, None, [one for one in overrides if not one.startswith("ortho.")])
-        said: dict[str, Any] = {name: value for name, value in (("crs", crs), ("gsd_m", gsd)) if value is not None}
-        return command(label=label, image=replace(load_as(OrthoConfig, None, of_image), **said), **options)
+        of_image = [one for one in overrides if one.startswith("ortho.")]
+        label = load_as(LabelConfig, None, [one for one in overrides if one not in of_image])
+        return command(label=label, image=image_config(of_image, crs, gsd), **options)
 
     return wrapped
 

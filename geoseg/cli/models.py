@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from geoseg.cli.options import PAIRS, PATH, complete_models, keep_inputs
+from geoseg.cli.options import PAIRS, PATH, complete_models, image_config, keep_inputs
 from geoseg.errors import ConfigError
 
 __all__ = ["models"]
@@ -75,7 +75,19 @@ def show_model(name: str, as_json: bool, stac: bool) -> None:
 )
 @click.option("--image", type=PATH, help="ONNX: an ortho on whose windows the file must agree with torch.")
 @click.option("--size", "size_px", type=int, default=512, show_default=True, help="ONNX: side of the tiles, pixels.")
-def export_model(name: str, form: str, out: Path | None, image: Path | None, size_px: int) -> None:
+@click.option("--crs", help="ONNX: CRS of an ortho that has none, e.g. EPSG:32632.")
+@click.option("--gsd", type=float, help="ONNX: metres per pixel of an ortho that has no georeference.")
+@click.option("--set", "overrides", help="ONNX: how to read the ortho, e.g. ortho.bands=[5,3,2].", **PAIRS)
+def export_model(
+    name: str,
+    form: str,
+    out: Path | None,
+    image: Path | None,
+    size_px: int,
+    crs: str | None,
+    gsd: float | None,
+    overrides: Sequence[str],
+) -> None:
     """Write the model NAME for other programs: ONNX for QGIS' Deepness plugin, or a STAC item for a catalogue.
 
     An ONNX file is written only if it gives 99.9 % of the pixels of IMAGE the same class as the model itself.
@@ -87,13 +99,16 @@ def export_model(name: str, form: str, out: Path | None, image: Path | None, siz
         return
     if out is None or image is None:
         raise ConfigError("an ONNX file needs --out, where to write it, and --image, an ortho to compare on")
+    if out.suffix.lower() != ".onnx":
+        raise ConfigError(f"--out {out} does not end in .onnx, by which other programs know such files")
     from geoseg.models.onnx import card_for, export_onnx, real_windows
     from geoseg.models.storage import load_module
 
     keep_inputs(out, image)
+    reading = image_config(overrides, crs, gsd)
     card, module = load_module(name)
-    card = card_for(card, image)
-    images = real_windows(image, card, size_px)
+    card = card_for(card, image, reading)
+    images = real_windows(image, card, size_px, config=reading)
     parity = export_onnx(card, module, images, out, size_px)
     click.echo(f"{out}: same class as torch on {parity:.4%} of {len(images) * size_px**2:,} pixels")
 

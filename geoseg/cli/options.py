@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from geoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from geoseg.config import Config
+    from geoseg.ortho import OrthoConfig
 
 __all__ = [
     "PAIRS",
@@ -25,6 +26,7 @@ __all__ = [
     "complete_models",
     "complete_profiles",
     "config_options",
+    "image_config",
     "keep_inputs",
     "ortho_options",
     "set_option",
@@ -91,6 +93,24 @@ def set_option(command: str, example: str) -> Callable[[Callable[..., Any]], Cal
         help=f"One parameter, e.g. {example}; `geoseg config show{'' if command == 'run' else f' --for {command}'}` "
         "lists them.",
     )
+
+
+def image_config(overrides: Sequence[str], crs: str | None, gsd_m: float | None) -> OrthoConfig:
+    """How to read an image: overrides that start with ``ortho.``, and what the options ``--crs`` and ``--gsd`` say.
+
+    Raises:
+        ConfigError: If an override is of something else.
+    """
+    from dataclasses import replace
+
+    from geoseg.config import load_as
+    from geoseg.ortho import OrthoConfig
+
+    other = [one for one in overrides if not one.startswith("ortho.")]
+    if other:
+        raise ConfigError(f"--set {other[0]}: expected something of the image, such as ortho.value_max=4095")
+    said: dict[str, Any] = {name: value for name, value in (("crs", crs), ("gsd_m", gsd_m)) if value is not None}
+    return replace(load_as(OrthoConfig, None, [one.removeprefix("ortho.") for one in overrides]), **said)
 
 
 def keep_inputs(out: Path, *inputs: Path | None) -> None:

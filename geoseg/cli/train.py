@@ -19,9 +19,10 @@ def tile(config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Cut labelled imagery into a tile set for training, as CONFIG_FILE says."""
     from geoseg.config import load_as
     from geoseg.train.tilecutting import TileConfig, make_tiles
+    from geoseg.train.tiles import summary_lines
 
     count = make_tiles(load_as(TileConfig, config_file, overrides), out)
-    click.echo(f"{count} tiles in {out}")
+    click.echo("\n".join([f"{count} tiles in {out}", *summary_lines(out)]))
 
 
 @click.command()
@@ -33,9 +34,15 @@ def train(config_file: Path, out: Path, device: str | None, overrides: tuple[str
     """Train a model on tile sets, as CONFIG_FILE says."""
     from geoseg.config import load_as
     from geoseg.report.text import card_lines
+    from geoseg.train.checkpoint import CHECKPOINT
     from geoseg.train.fit import TrainConfig, fit
 
     given = overrides if device is None else (*overrides, f"device={device}")
-    card = fit(load_as(TrainConfig, config_file, given), out)
+    try:
+        card = fit(load_as(TrainConfig, config_file, given), out)
+    except KeyboardInterrupt:
+        if (out / CHECKPOINT).exists():
+            click.echo("\nstopped; the same command goes on at the last checkpoint", err=True)
+        raise
     click.echo("\n".join(card_lines(card.model_dump(mode="json"))))
     click.echo(f"use it with   geoseg run ORTHO --model {out}")

@@ -80,13 +80,22 @@ class FieldPackage:
         self._draft = _draft_path(self.path)
 
     def __enter__(self) -> Self:
-        """Start the temporary file with all layers, empty."""
+        """Start the temporary file with all layers, empty.
+
+        Raises:
+            InputError: If nothing can be written there.
+        """
+        from pyogrio.errors import DataSourceError
+
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _remove(self._draft)
         try:
             for layer in self._layers.values():
                 empty = {column.name: np.empty(0, _dtype(column.dtype)) for column in layer.columns}
                 _write(self._draft, layer, empty, np.empty(0, object), self._crs)
+        except DataSourceError as error:
+            _remove(self._draft)
+            raise InputError(f"{self.path} cannot be written; choose a folder that may be written to") from error
         except BaseException:
             _remove(self._draft)
             raise

@@ -22,6 +22,7 @@ __all__ = [
     "Segmenter",
     "Tiling",
     "model_folder",
+    "own_folder",
     "read_card",
     "shipped_models",
 ]
@@ -224,6 +225,18 @@ def model_folder(name: str | Path) -> Path:
         return shipped
     names = ", ".join(card.name for card in shipped_models()) or "none"
     raise ModelError(f"{name} is neither a model directory with a {CARD} nor a shipped model; shipped are: {names}")
+
+
+def own_folder(name: str | Path) -> Path:
+    """The folder of a model that may be written to: a model directory, and none of those that come with geoseg.
+
+    Raises:
+        ModelError: If there is no such model, or it is a shipped one.
+    """
+    folder = model_folder(name)
+    if folder != Path(name):
+        raise ModelError(f"{name} comes with geoseg and stays as it is; copy {folder} and name the copy")
+    return folder
 
 
 def read_card(name: str | Path) -> ModelCard:

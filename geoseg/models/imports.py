@@ -6,8 +6,10 @@ nobody can tell from numbers how pixels were scaled, at which resolution, and un
 
 from __future__ import annotations
 
+import errno
 import math
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,12 +110,17 @@ def _read(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             return {"state_dict": load_file(path)}
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # torch's word for an archive that is cut off
+            raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+        held = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        if held is None:
+            raise ModelError(
+                f"{path} is no whole file of weights, as torch and safetensors write them; copy it again from where "
+                "it was made"
+            ) from error
         raise ModelError(
-            f"{path} holds more than weights and plain values, and that could run code: {reason}; save its "
+            f"{path} holds more than weights and plain values, and that could run code: {held[1]}; save its "
             "state_dict with torch.save and name the --architecture"
         ) from error
     if not isinstance(content, dict):

@@ -26,7 +26,7 @@ from geoseg.models.bias import shifted
 from geoseg.models.card import ModelCard
 from geoseg.models.reduce import scores_of
 from geoseg.models.storage import TorchSegmenter
-from geoseg.ortho import Ortho
+from geoseg.ortho import Ortho, OrthoConfig
 from geoseg.windows import windows
 
 __all__ = ["MIN_PARITY", "card_for", "export_onnx", "metadata", "real_windows", "standardised"]
@@ -94,7 +94,7 @@ def metadata(card: ModelCard, size_px: int) -> dict[str, str]:
     return {key: json.dumps(value) for key, value in values.items()}
 
 
-def card_for(card: ModelCard, image: Path | str) -> ModelCard:
+def card_for(card: ModelCard, image: Path | str, config: OrthoConfig | None = None) -> ModelCard:
     """The card with the scale of one ortho, if it takes each ortho by its own statistics; else as it is.
 
     What reads an ONNX file knows no statistics: mean and standard deviation of its input are then that ortho's, and the
@@ -106,7 +106,7 @@ def card_for(card: ModelCard, image: Path | str) -> ModelCard:
     """
     if card.scaling == "fixed":
         return card
-    source = Ortho.open(image, None, card.bands, card.scaling)
+    source = Ortho.open(image, config, card.bands, card.scaling)
     if source.levels is None or source.dtype != "uint8":
         raise ModelError(f"{source.name} is {source.dtype}; {card.name} can be exported for orthos of 8 bits only")
     spans = [(low / 255, (high - low) / 255) for low, high in source.levels]
@@ -125,7 +125,9 @@ def standardised(card: ModelCard, image: np.ndarray) -> np.ndarray:
     return np.asarray((image * np.float32(1 / 255) - mean) / std, np.float32)[None]
 
 
-def real_windows(image: Path | str, card: ModelCard, size_px: int, most: int = 4) -> list[np.ndarray]:
+def real_windows(
+    image: Path | str, card: ModelCard, size_px: int, most: int = 4, config: OrthoConfig | None = None
+) -> list[np.ndarray]:
     """(C, size, size) uint8 windows of an ortho at the model's resolution, from all over it, without a hole.
 
     Args:
@@ -133,13 +135,14 @@ def real_windows(image: Path | str, card: ModelCard, size_px: int, most: int = 4
         card: Card of the model.
         size_px: Side of a window.
         most: How many at most.
+        config: How to read the ortho where it does not say so itself.
 
     Raises:
         OrthoError: If the ortho cannot be used.
         GsdError: If its resolution does not fit the model.
         ModelError: If it has no such window.
     """
-    source = Ortho.open(image, band_names=card.bands)
+    source = Ortho.open(image, config, card.bands)
     grid = source.working_grid(card.gsd)
     height, width = (int(side) for side in grid.shape)
     places = [window.write for window in windows((height, width), size_px, 0) if window.write.size == size_px**2]

@@ -15,7 +15,7 @@ from typing import Any
 from geoseg.durable import write_file
 from geoseg.errors import ModelError
 from geoseg.legend import LEGEND
-from geoseg.models.card import ANY, CARD, ModelCard, model_folder
+from geoseg.models.card import ANY, CARD, ModelCard, model_folder, own_folder
 
 __all__ = ["MLM", "STAC", "parameter_count", "stac_item", "write_stac"]
 
@@ -78,9 +78,10 @@ def write_stac(name: str | Path, out: Path | None = None) -> Path:
     """Write the STAC item of a model, beside its card unless said otherwise, and return where it is.
 
     Raises:
-        ModelError: If there is no such model, or the file cannot be written.
+        ModelError: If there is no such model, nothing is said of where it goes and the model comes with geoseg, or the
+            file cannot be written.
     """
-    path = out or model_folder(name) / STAC
+    path = out or own_folder(name) / STAC
     item = stac_item(name)
     content = json.dumps(item, indent=2, ensure_ascii=False) + "\n"
     try:

@@ -127,7 +127,9 @@ def _predict_and_stitch(
     others = fallback_backends(segmenter.card, backend) if backend else ()
 
     def predict_all(client: Any) -> PredictStats:
-        with bar("segment", float(grid.shape[0] * grid.shape[1]), "px", pixel_ha) as progress:
+        whole = float(grid.shape[0] * grid.shape[1])
+        before = whole - sum(rect.size for rect in store.pending())
+        with bar("segment", whole, "px", pixel_ha, before) as progress:
             if client is not None:
                 block_job = BlockJob(
                     source, grid, field, config.model if backend else segmenter, backend or "auto",

@@ -15,6 +15,7 @@ from typing import Any
 
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, WEED
+from geoseg.progress import bar
 from geoseg.train.evaluate_ground import Plots
 from geoseg.train.evaluate_pictures import draw_all
 from geoseg.train.evaluate_scores import Evaluation, score_tables
@@ -47,14 +48,17 @@ def evaluate_pairs(
         LabelError: If labels or predictions cannot be read, or no pixel has both.
     """
     sources: dict[str, list[Pair]] = {}
+    pixels = 0
     for pair in pairs:
-        if part is not None and not part.clip(pair.shape).size:
-            continue
-        sources.setdefault(pair.source, []).append(pair)
+        size = (part or Rect(0, 0, *pair.shape)).clip(pair.shape).size
+        if size:
+            sources.setdefault(pair.source, []).append(pair)
+            pixels += size
     joined = {}
-    for source, of_it in sources.items():
-        how = config if plots else sized(config, of_it, part)
-        joined[source] = join_tables([count_pair(pair, how, part, plots) for pair in of_it])
+    with bar("evaluate", pixels, "px") as progress:
+        for source, of_it in sources.items():
+            how = config if plots else sized(config, of_it, part)
+            joined[source] = join_tables([count_pair(pair, how, part, plots, progress.update) for pair in of_it])
     whole = join_tables(list(joined.values())) if joined else None
     if whole is None or not whole.matrix.sum():
         raise LabelError("no pixel has both a label and a prediction; look at the labels, and at --rows and --cols")

@@ -7,7 +7,7 @@ weighs them anew. A block is a square of ground, or a plot; pixels of one block 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,7 +94,13 @@ def sized(config: EvaluateConfig, pairs: Sequence[Pair], part: Rect | None = Non
     return replace(config, block_m=side)
 
 
-def count_pair(pair: Pair, config: EvaluateConfig, part: Rect | None = None, plots: Plots | None = None) -> Tables:
+def count_pair(
+    pair: Pair,
+    config: EvaluateConfig,
+    part: Rect | None = None,
+    plots: Plots | None = None,
+    progress: Callable[[int], None] = lambda pixels: None,
+) -> Tables:
     """Counts of one pair, strip by strip.
 
     Args:
@@ -102,6 +108,7 @@ def count_pair(pair: Pair, config: EvaluateConfig, part: Rect | None = None, plo
         config: How scores are taken.
         part: Only these pixels; None takes all.
         plots: Count in these instead of squares, and leave out what lies in none.
+        progress: Called with the number of pixels that were counted.
     """
     rect = (part or Rect(0, 0, *pair.shape)).clip(pair.shape)
     ground = Squares(rect.shape, (config.block_m or _LARGEST_M) / pair.gsd_m) if plots is None else plots.of_part(rect)
@@ -109,6 +116,7 @@ def count_pair(pair: Pair, config: EvaluateConfig, part: Rect | None = None, plo
     with pair.open() as opened:
         for strip in _strips(rect):
             counts.add(opened, strip)
+            progress(strip.size)
     return counts.finish()
 
 

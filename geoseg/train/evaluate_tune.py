@@ -18,6 +18,7 @@ import numpy as np
 from geoseg.errors import LabelError
 from geoseg.legend import NODATA, WEED
 from geoseg.models.card import ModelCard
+from geoseg.progress import bar
 from geoseg.spray.rules import SprayConfig
 from geoseg.train.evaluate_tiles import TilePair, predict_tile
 from geoseg.train.tiles import read_tile
@@ -78,14 +79,17 @@ def margins_of(pairs: Iterable[TilePair], spray: SprayConfig) -> Margins:
     """
     bins = round(2 * _LARGEST / _STEP)
     weed, other, cells = np.zeros(bins, np.int64), np.zeros(bins, np.int64), []
-    for pair in pairs:
-        tile = read_tile(pair.folder, pair.line)
-        margin = _margin(predict_tile(pair.segmenter, tile))
-        known = tile.labels != NODATA
-        level = np.clip(((margin + _LARGEST) / _STEP).astype(np.int64), 0, bins - 1)
-        weed += np.bincount(level[known & (tile.labels == WEED)], minlength=bins)
-        other += np.bincount(level[known & (tile.labels != WEED)], minlength=bins)
-        cells.append(_cells(margin, tile.labels, tile.gsd_m, spray))
+    tiles = list(pairs)
+    with bar("evaluate", len(tiles), "tile") as progress:
+        for pair in tiles:
+            tile = read_tile(pair.folder, pair.line)
+            margin = _margin(predict_tile(pair.segmenter, tile))
+            known = tile.labels != NODATA
+            level = np.clip(((margin + _LARGEST) / _STEP).astype(np.int64), 0, bins - 1)
+            weed += np.bincount(level[known & (tile.labels == WEED)], minlength=bins)
+            other += np.bincount(level[known & (tile.labels != WEED)], minlength=bins)
+            cells.append(_cells(margin, tile.labels, tile.gsd_m, spray))
+            progress.update()
     if not weed.sum():
         raise LabelError("no tile has a labelled weed pixel; a recall needs some")
     return Margins(weed, other, np.concatenate(cells))

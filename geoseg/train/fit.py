@@ -90,8 +90,7 @@ class _Course:
 def _learn(training: Training, course: _Course) -> None:
     """Update the weights until all steps are done or validation has not become better for long."""
     config, log = course.config, training.log
-    with bar("train", config.steps, "step") as progress:
-        progress.update(training.step)
+    with bar("train", config.steps, "step", initial=training.step) as progress:
         for batch in ahead(course.crops.batches(training.step)):
             if config.patience and training.since >= config.patience:
                 break

@@ -188,6 +188,11 @@ def _read_vector(path: Path, grid: GeoBox, config: LabelConfig) -> gpd.GeoDataFr
             f"{path}: {int(nameless.sum())} of {len(frame)} features have nothing in the column {config.column!r}; "
             "give them a class, ignore if you cannot tell, or delete them"
         )
+    several = frame.geom_type == "MultiPoint"
+    if several.any():
+        import pandas as pd
+
+        frame = pd.concat([frame[~several], frame[several].explode()], ignore_index=True)
     codes = [class_code(value, config.classes, str(path)) for value in frame[config.column]]
     return make_frame(codes, _placed(frame, grid, config, path), grid)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from geoseg.errors import ConfigError, LabelError, ModelError
-from geoseg.models.card import CARD, ModelCard, model_folder
+from geoseg.models.card import CARD, ModelCard, own_folder
 from geoseg.models.storage import INT8, MIN_PARITY, load_module
 from geoseg.models.zoo import ARCHITECTURES
 from geoseg.ortho.bands import full_scale
@@ -71,9 +71,9 @@ def quantize(name: str | Path, sets: Sequence[Path], config: QuantizeConfig = Qu
     Raises:
         ConfigError: If NNCF is not installed.
         LabelError: If a set cannot be read or has no training or validation tiles.
-        ModelError: If there is no such model, it does not run on OpenVINO, or it is not as good in 8 bits.
+        ModelError: If there is no such model directory, it does not run on OpenVINO, or it is not as good in 8 bits.
     """
-    folder = model_folder(name)
+    folder = own_folder(name)
     card, module = load_module(folder)
     if not ARCHITECTURES[card.architecture].graph:
         raise ModelError(f"{card.architecture} does not run on OpenVINO, so it cannot be had in 8 bits")

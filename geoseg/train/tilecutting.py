@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from rasterio.windows import Window as RasterioWindow
@@ -15,6 +15,7 @@ from rasterio.windows import transform as window_transform
 from geoseg.durable import usable_name
 from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA, SOIL
+from geoseg.progress import bar
 from geoseg.train.labelfiles import LabelConfig
 from geoseg.train.labelgrid import ground_gsd
 from geoseg.train.labelraster import open_file
@@ -22,10 +23,11 @@ from geoseg.train.labels import image_grid, open_labels
 from geoseg.train.tilebands import check_scale, chosen_bands, excess_green, known_pixels, on_disk
 from geoseg.train.tileinstances import InstanceSource
 from geoseg.train.tiles import TRAIN, VALIDATION, Tile, write_set
-from geoseg.windows import Rect, windows
+from geoseg.windows import Rect, rect_windows
 
 __all__ = ["TileConfig", "TileSource", "make_tiles"]
 
+_Piece = TypeVar("_Piece")
 _MASKS = (".tif", ".tiff", ".png", ".txt", ".json", ".gpkg", ".geojson", ".shp")
 
 
@@ -135,20 +137,32 @@ def _cut_ortho(source: TileSource, path: Path, tile_px: int) -> Iterator[Tile]:
         gsd_m = ground_gsd(path, grid, source.gsd_m)
         bands = chosen_bands(source.images, _colours(ortho), source.bands)
         check_scale(source.images, ortho, bands, source.value_max)
-        for split, part in _parts(source, ortho.shape):
-            for window in windows(part.shape, tile_px, 0):
-                row, col = part.row0 + window.write.row0, part.col0 + window.write.col0
-                view = RasterioWindow(col, row, window.write.shape[1], window.write.shape[0])
-                rect = Rect(row, col, row + window.write.shape[0], col + window.write.shape[1])
-                values = ortho.read(bands, window=view)
-                classes = np.where(known_pixels(ortho, values, view), labels.read(rect), np.uint8(NODATA))
-                if (classes == NODATA).all():
-                    continue
-                profile = {"crs": ortho.crs, "transform": window_transform(view, ortho.transform)}
-                name = f"{source.name}_{row:06d}_{col:06d}"
-                image = on_disk(values, source.value_max)
-                ids = None if plants is None else plants.read(rect)
-                yield _tile(source, Tile(name, split, source.name, row, col, gsd_m, image, classes, profile, ids))
+        pieces = [
+            (split, window.write)
+            for split, part in _parts(source, ortho.shape)
+            for window in rect_windows(part, tile_px, 0)
+        ]
+        for split, rect in _told(source, pieces):
+            view = RasterioWindow(rect.col0, rect.row0, rect.shape[1], rect.shape[0])
+            values = ortho.read(bands, window=view)
+            classes = np.where(known_pixels(ortho, values, view), labels.read(rect), np.uint8(NODATA))
+            if (classes == NODATA).all():
+                continue
+            profile = {"crs": ortho.crs, "transform": window_transform(view, ortho.transform)}
+            name = f"{source.name}_{rect.row0:06d}_{rect.col0:06d}"
+            image = on_disk(values, source.value_max)
+            ids = None if plants is None else plants.read(rect)
+            yield _tile(
+                source, Tile(name, split, source.name, rect.row0, rect.col0, gsd_m, image, classes, profile, ids)
+            )
+
+
+def _told(source: TileSource, pieces: Sequence[_Piece]) -> Iterator[_Piece]:
+    """The pieces of a source, counted by a bar."""
+    with bar(source.name, len(pieces), "tile") as progress:
+        for piece in pieces:
+            yield piece
+            progress.update()
 
 
 def _parts(source: TileSource, shape: tuple[int, int]) -> Iterator[tuple[str, Rect]]:
@@ -179,7 +193,7 @@ def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
     if not paths:
         raise LabelError(f"{folder} holds no images")
     validates = _validating(source, paths)
-    for path in paths:
+    for path in _told(source, paths):
         gsd_m = ground_gsd(path, image_grid(path), source.gsd_m)
         mask = _mask_of(path, Path(source.labels))
         grid = image_grid(path)

@@ -26,7 +26,17 @@ from geoseg.legend import CROP, LEGEND, NODATA, SOIL, WEED
 from geoseg.train.labelraster import open_file
 from geoseg.train.tilebands import in_memory
 
-__all__ = ["TRAIN", "VALIDATION", "Moments", "Tile", "check_bands", "read_index", "read_tile", "write_set"]
+__all__ = [
+    "TRAIN",
+    "VALIDATION",
+    "Moments",
+    "Tile",
+    "check_bands",
+    "read_index",
+    "read_tile",
+    "summary_lines",
+    "write_set",
+]
 
 TRAIN, VALIDATION = "train", "validation"
 INSTANCES = "instances"
@@ -131,6 +141,21 @@ def read_index(folder: Path) -> list[dict[str, str]]:
     return lines
 
 
+def summary_lines(folder: Path) -> list[str]:
+    """What each part of a tile set holds, for people, with a word where something is missing."""
+    lines, lacking = [], []
+    index = read_index(folder)
+    for split in (TRAIN, VALIDATION):
+        part = [line for line in index if line["split"] == split]
+        pixels = {name: sum(int(line[f"{name}_px"]) for line in part) for name in ("soil", "crop", "weed")}
+        total = max(sum(pixels.values()), 1)
+        shares = ", ".join(f"{name} {count / total:.2%}" for name, count in pixels.items())
+        lines.append(f"{split:<12}{len(part):>6} tiles{f'  {shares}' if part else ''}")
+        lacking += [f"{split} holds no {name}" for name in ("crop", "weed") if part and not pixels[name]]
+        lacking += [] if part else [f"nothing is left for {split}"]
+    return [*lines, *(f"look: {one}" for one in lacking)]
+
+
 def read_tile(folder: Path, line: dict[str, str]) -> Tile:
     """A tile of a set by its line in the index.
 
@@ -182,8 +207,10 @@ def _write_tile(tile: Tile, out: Path) -> None:
         with rasterio.open(out / "labels" / f"{tile.name}.tif", "w", count=1, nodata=NODATA, **shared) as sink:
             sink.write_colormap(1, LEGEND.colormap)  # before the pixels: libtiff cannot change the kind of file later
             sink.write(tile.labels, 1)
-        if tile.instances is not None:
-            path = out / INSTANCES / f"{tile.name}.tif"
+        path = out / INSTANCES / f"{tile.name}.tif"
+        if tile.instances is None:
+            path.unlink(missing_ok=True)  # of a set that was never finished
+        else:
             path.parent.mkdir(exist_ok=True)
             with rasterio.open(path, "w", count=1, nodata=0, **(shared | {"dtype": "uint16"})) as sink:
                 sink.write(tile.instances.astype(np.uint16), 1)
