@@ -99,12 +99,12 @@ def export_model(
         return
     if out is None or image is None:
         raise ConfigError("an ONNX file needs --out, where to write it, and --image, an ortho to compare on")
+    keep_inputs(out, image)
     if out.suffix.lower() != ".onnx":
         raise ConfigError(f"--out {out} does not end in .onnx, by which other programs know such files")
     from geoseg.models.onnx import card_for, export_onnx, real_windows
     from geoseg.models.storage import load_module
 
-    keep_inputs(out, image)
     reading = image_config(overrides, crs, gsd)
     card, module = load_module(name)
     card = card_for(card, image, reading)
