@@ -224,7 +224,8 @@ def _on_defaults(kind: Any, document: Mapping[str, Any]) -> dict[str, Any]:
 def _completed(default: Any, value: Any) -> Any:
     if not dataclasses.is_dataclass(default) or not isinstance(value, Mapping):
         return value
-    return to_dict(default) | {name: _completed(getattr(default, name, None), part) for name, part in value.items()}
+    parts = {name: _completed(getattr(default, str(name), None), part) for name, part in value.items()}
+    return to_dict(default) | parts
 
 
 def _set(document: dict[str, Any], key: str, value: Any, named: str) -> None:

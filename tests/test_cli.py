@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -175,11 +176,21 @@ def test_files_that_people_made_are_not_written_over(ortho, tmp_path):
     assert call(*convert, "--out", layer).exit_code == 0
     refused("choose another --out, or give --overwrite", *convert, "--out", layer)
     refused("holds labels, which would be lost", *check, "--out", layer)
+    area = ("--set", f"labelled_area={layer}", "--overwrite")
+    refused("is one of the files that are read", *convert, "--out", layer, *area)
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(labels, run / "classes.tif")
+    call("labels", "convert", run, "--ortho", mine, "--out", run / "classes.tif", "--overwrite")
+    assert (run / "classes.tif").read_bytes() == labels.read_bytes()
+    shutil.rmtree(run)
     assert call(*convert, "--out", layer, "--overwrite").exit_code == 0
     for _ in range(2):
         assert call(*check, "--out", findings).exit_code == 0
     rows = gpd.read_file(findings, layer="suspicious")
     assert len(rows)
+    rows.drop(columns="done").to_file(findings, layer="suspicious", engine="pyogrio")
+    assert call(*check, "--out", findings).exit_code == 0
     rows.assign(done=1).to_file(findings, layer="suspicious", engine="pyogrio")
     refused("are marked as done, which would be lost", *check, "--out", findings)
 

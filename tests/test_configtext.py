@@ -100,6 +100,13 @@ def test_both_sources_are_named_when_both_are_there(tmp_path: Path) -> None:
         load_config(path, ["bufer=3"])
 
 
+def test_numbers_are_no_keys(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("spray: {1: 2}\n")
+    with pytest.raises(ConfigError, match=r"spray\.1: there is no such key"):
+        load_config(path)
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_files_pass_the_check_and_the_schema(path: Path) -> None:
     assert kind_of_file(path) == command_of(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from geoseg.cli import main
 from geoseg.errors import LabelError
 from geoseg.legend import NODATA, WEED
-from geoseg.models.card import CARD, ModelCard
+from geoseg.models.card import CARD, SHIPPED, ModelCard
 from geoseg.models.storage import load
 from geoseg.spray.rules import SprayConfig
 from geoseg.train import evaluate_tune
@@ -88,8 +89,12 @@ def test_a_cell_triggers_as_the_rule_says(tmp_path):
     assert margins.weed.sum() + margins.other.sum() == (patch.labels != 255).sum()
 
 
-def test_shipped_models_are_left_alone(tmp_path):
-    assert "default comes with geoseg and stays as it is; copy" in call("evaluate", TILES, "--tune-recall", 0.9, code=2)
+def test_shipped_models_are_left_alone(tmp_path, monkeypatch):
+    shutil.copytree(SHIPPED / "default", tmp_path / "shipped" / "default")
+    monkeypatch.setattr("geoseg.models.card.SHIPPED", tmp_path / "shipped")
+    for shipped in ("default", tmp_path / "shipped" / "default"):
+        text = call("evaluate", TILES, "--model", shipped, "--tune-recall", 0.9, code=2)
+        assert f"{shipped} comes with geoseg and stays as it is; copy" in text
     folder = model(tmp_path / "model")
     before = (folder / CARD).read_bytes()
     text = call("evaluate", TILES, "--model", folder, "--tune-recall", 0.7)

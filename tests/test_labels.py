@@ -7,6 +7,7 @@ import sqlite3
 import warnings
 from contextlib import closing
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -24,6 +25,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 
 from geoseg.errors import GeosegError, GeosegWarning, LabelError
+from geoseg.export import labeltiles
 from geoseg.export.labels import write_any, write_vector
 from geoseg.export.labeltiles import cut, write_coco, write_yolo
 from geoseg.legend import CROP, NODATA, SOIL, WEED
@@ -34,6 +36,7 @@ from geoseg.train.labels import VectorLabels, image_grid, open_labels, write_lab
 from geoseg.train.tilecutting import TileConfig, TileSource, make_tiles
 from geoseg.train.tileinstances import InstanceSource
 from geoseg.train.tiles import read_index, read_tile
+from geoseg.vectors import polygonize
 from geoseg.windows import Rect, windows
 from rasters import FINE, UTM, noise, write
 
@@ -119,8 +122,13 @@ def test_what_is_left_out_is_a_crowd_to_coco_s_readers(tmp_path):
     assert {one["id"]: one["name"] for one in content["categories"]} == {1: "crop", 2: "weed", 255: "ignore"}
     left_out = [one for one in content["annotations"] if one["category_id"] == 255]
     assert all(one["iscrowd"] == 1 and isinstance(one["segmentation"], dict) for one in left_out)
-    masks = [decode_rle(one["segmentation"]["counts"], tuple(one["segmentation"]["size"])) for one in left_out]
-    np.testing.assert_array_equal(np.any(masks, axis=0), classes == NODATA)
+    found = np.zeros(classes.size, bool)
+    for one in left_out:
+        assert one["segmentation"]["size"] == list(SHAPE)
+        ends = np.cumsum(one["segmentation"]["counts"])
+        for begin, end in zip(ends[::2], ends[1::2], strict=False):
+            found[begin:end] = True
+    np.testing.assert_array_equal(found.reshape(SHAPE[::-1]).T, classes == NODATA)
     assert not any(one["iscrowd"] for one in content["annotations"] if one["category_id"] != 255)
 
 
@@ -278,10 +286,46 @@ def test_packed_run_lengths():
         return out
 
     for counts in ([4, 3, 70, 5, 18], [0, 100], [33, 1, 40, 26]):
-        np.testing.assert_array_equal(decode_rle(pack(counts), (10, 10)), decode_rle(counts, (10, 10)))
-    assert decode_rle([4, 3, 93], (10, 10))[4:7, 0].all()
+        (packed, here), (plain, there) = decode_rle(pack(counts), (10, 10)), decode_rle(counts, (10, 10))
+        np.testing.assert_array_equal(packed, plain)
+        assert here == there
+    mask, corner = decode_rle([4, 3, 93], (10, 10))
+    assert (mask.shape, corner, mask.all()) == ((3, 1), (4, 0), True)
     with pytest.raises(LabelError, match="fill"):
         decode_rle([4], (10, 10))
+
+
+@given(seed=st.integers(0, 999), strip=st.sampled_from([1, 40, 2**24]))
+@settings(max_examples=40)
+def test_run_lengths_are_those_of_the_definition(seed, strip):
+    """Against the definition spelled out: the mask read down its columns, zeros first."""
+    random = np.random.default_rng(seed)
+    mask = random.random((random.integers(1, 14), random.integers(1, 14))) < random.uniform(0.1, 0.95)
+    seen = np.zeros(mask.shape, int)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labeltiles, "_STRIP_PX", strip)
+        for _, shape in polygonize(mask.astype(np.uint8), Affine.identity(), mask=mask):
+            found = labeltiles._segmentation(shape, mask.shape, True)
+            part, (row, col) = decode_rle(found["counts"], mask.shape)
+            whole = np.zeros(mask.shape, bool)
+            whole[row : row + part.shape[0], col : col + part.shape[1]] = part
+            down = [0, *whole.T.ravel().astype(int)]
+            counts = [len(list(group)) for _, group in groupby(down)]
+            counts[0] -= 1
+            assert found["counts"] == counts
+            seen += whole
+    np.testing.assert_array_equal(seen, mask)
+
+
+def test_run_lengths_that_other_programs_write():
+    """Runs of no length, runs over several columns, and nothing at all."""
+    mask, corner = decode_rle([5, 3, 0, 2, 90], (10, 10))
+    assert (mask.shape, corner, mask.sum()) == ((5, 1), (5, 0), 5)
+    mask, corner = decode_rle([8, 4, 88], (10, 10))
+    assert (corner, np.argwhere(mask).tolist()) == ((0, 0), [[0, 1], [1, 1], [8, 0], [9, 0]])
+    assert decode_rle([100], (10, 10))[0].size == 0
+    with pytest.raises(LabelError, match="fill"):
+        decode_rle([50, -10, 60], (10, 10))
 
 
 def test_coco_without_a_place_must_be_the_whole_image(tmp_path):
@@ -350,6 +394,86 @@ def test_the_same_crs_in_other_words_is_the_same_grid(tmp_path):
     words = pyproj.CRS(UTM).to_wkt().replace(pyproj.CRS(UTM).name, "field 7")
     path = write(tmp_path / "a.tif", blobs(2)[None], crs=words)
     np.testing.assert_array_equal(open_labels(path, GRID).read(WHOLE), blobs(2))
+
+
+GAUSS = "+proj=tmerc +lat_0=0 +lon_0=12 +k=1 +x_0=4500000 +y_0=0 +ellps=bessel +units=m +no_defs"
+SHIFTED = f"{GAUSS} +towgs84=598.1,73.7,418.2,0.202,0.045,-2.455,6.7"
+LOCAL = 'LOCAL_CS["Local Coordinates (m)",LOCAL_DATUM["Local Datum",0],UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("EPSG:31468", SHIFTED), (SHIFTED, "EPSG:31468"), (SHIFTED, SHIFTED), (LOCAL, UTM), (UTM, LOCAL), (LOCAL, LOCAL)],
+)
+def test_what_a_file_says_of_other_datums_moves_nothing(ours, theirs, tmp_path):
+    """Old programs write the way to WGS 84 into the CRS (TOWGS84); local coordinates lie nowhere on the earth."""
+    place = Affine(0.005, 0, 4400000, 0, -0.005, 5700000)
+    image = write(tmp_path / "ortho.tif", noise(SHAPE), crs=ours, transform=place)
+    labels = write(tmp_path / "labels.tif", blobs(2)[None], crs=theirs, transform=place)
+    np.testing.assert_array_equal(open_labels(labels, image_grid(image)).read(WHOLE), blobs(2))
+    moved = write(tmp_path / "moved.tif", blobs(2)[None], crs=theirs, transform=place * Affine.translation(0, 1))
+    with pytest.raises(LabelError, match="does not lie on the grid"):
+        open_labels(moved, image_grid(image))
+
+
+BELOW = Affine(1, 0, 0, 0, -1, 0)
+"""As QGIS writes a picture that has no georeference."""
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "assumed"),
+    [(LOCAL, FINE, 0.005), (None, FINE, 0.005), (None, DEGREES, 5e-8), (None, BELOW, None), (None, None, None)],
+)
+def test_what_a_person_says_of_pixels_that_lie_nowhere_is_taken(crs, transform, assumed, tmp_path):
+    write(tmp_path / "ortho.tif", noise(SHAPE), crs=crs, transform=transform)
+    write(tmp_path / "labels.tif", blobs(1)[None], crs=crs, transform=transform)
+    source = TileSource("a", str(tmp_path / "ortho.tif"), str(tmp_path / "labels.tif"))
+
+    def gsd_of(said):
+        out = tmp_path / f"set_{said}"
+        make_tiles(TileConfig((replace(source, gsd_m=said),), 96), out)
+        (found,) = (read_tile(out, line) for line in read_index(out))
+        np.testing.assert_array_equal(found.labels, blobs(1))
+        return found.gsd_m
+
+    if assumed is None:
+        with pytest.raises(LabelError, match="no georeference; give gsd_m"):
+            gsd_of(None)
+        assert gsd_of(0.003) == 0.003
+        return
+    assert gsd_of(None) == pytest.approx(assumed)
+    with pytest.warns(GeosegWarning, match="gsd_m says 0.003, which is taken"):
+        assert gsd_of(0.003) == 0.003
+
+
+def test_outlines_that_qgis_drew_on_a_picture_without_georeference(tmp_path):
+    """QGIS draws such a picture below 0, and so are the outlines; rows counted down from 0 are understood as well."""
+    image = write(tmp_path / "photo.tif", noise(SHAPE), crs=None, transform=None)
+    drawn = gpd.GeoDataFrame({"class": ["weed"]}, geometry=[shapely.box(10, -30, 25, -5)], crs=None)
+    wanted = np.zeros(SHAPE, np.uint8)
+    wanted[5:30, 10:25] = WEED
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no CRS
+        drawn.to_file(tmp_path / "drawn.gpkg")
+        drawn.scale(1, -1, origin=(0, 0)).to_frame("geometry").assign(**{"class": "weed"}).to_file(
+            tmp_path / "rows.gpkg"
+        )
+        drawn.set_geometry(drawn.centroid).assign(radius_m=0.05).to_file(tmp_path / "points.gpkg")
+    for name in ("drawn", "rows"):
+        with open_labels(tmp_path / f"{name}.gpkg", image_grid(image)) as labels:
+            np.testing.assert_array_equal(labels.read(WHOLE), wanted)
+            write_any(labels, tmp_path / f"{name}_again.gpkg", image)
+        assert gpd.read_file(tmp_path / f"{name}_again.gpkg", layer="labels").total_bounds.tolist() == [10, -30, 25, -5]
+    below = write(tmp_path / "below.tif", wanted[None], crs=None, transform=BELOW)
+    for grid in (image_grid(image), image_grid(below)):
+        np.testing.assert_array_equal(open_labels(tmp_path / "drawn.gpkg", grid).read(WHOLE), wanted)
+        with open_labels(below, grid) as labels:
+            np.testing.assert_array_equal(labels.read(WHOLE), wanted)
+            write_any(labels, tmp_path / "raster.gpkg", image)
+        assert gpd.read_file(tmp_path / "raster.gpkg", layer="labels").total_bounds.tolist() == [10, -30, 25, -5]
+        (tmp_path / "raster.gpkg").unlink()
+    with pytest.raises(LabelError, match="no georeference that says how large they are"):
+        open_labels(tmp_path / "points.gpkg", image_grid(image))
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:2263", UTM])

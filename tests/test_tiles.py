@@ -276,8 +276,32 @@ def test_what_validates_must_be_there_and_fit_the_source(tmp_path):
     with pytest.raises(LabelError, match="tile_px is 0"):
         make_tiles(TileConfig((ortho,), 0), tmp_path / "none")
     write_raster(tmp_path / "masks" / "IMG_1.tif", np.zeros((1, 8, 8), np.uint8), None)
-    with pytest.raises(LabelError, match=r"several masks .*IMG_1.tif and IMG_1.png"):
+    with pytest.raises(LabelError, match=r"several masks .*IMG_1.png and IMG_1.tif"):
         make_tiles(TileConfig((folder,)), tmp_path / "none")
+
+
+@without_georeference
+def test_labels_of_a_folder_are_found_by_name_whatever_the_case_and_may_hold_no_plant(tmp_path):
+    for name in ("DJI_1", "DJI_2", "DJI_3"):
+        write_raster(tmp_path / "images" / f"{name}.TIF", np.full((3, 20, 30), 9, np.uint8))
+    write_raster(tmp_path / "labels" / "DJI_1.PNG", np.full((1, 20, 30), 2, np.uint8), None)
+    weed = gpd.GeoDataFrame(
+        {"class": ["weed"]}, geometry=[shapely.box(690000, 5359999.99, 690000.01, 5360000)], crs=32632
+    )
+    weed.to_file(tmp_path / "labels" / "DJI_2.gpkg")
+    weed.iloc[:0].to_file(tmp_path / "labels" / "DJI_3.geojson")
+    source = TileSource("m", str(tmp_path / "images"), str(tmp_path / "labels"))
+    assert make_tiles(TileConfig((source,)), tmp_path / "set") == 3
+    assert [found.labels.max() for found in read_all(tmp_path / "set")] == [2, 2, 0]
+
+
+def test_a_source_of_which_nothing_is_known_is_told(ortho, tmp_path):
+    _, labels, source = ortho
+    left_out = write_raster(tmp_path / "left_out.tif", np.full((1, *labels.shape), 255, np.uint8))
+    sources = (source, replace(source, name="b", labels=str(left_out)))
+    with pytest.raises(LabelError, match="no pixel of b has both data in .* and a label in .*left_out.tif"):
+        make_tiles(TileConfig(sources, tile_px=32), tmp_path / "set")
+    assert make_tiles(TileConfig(sources[:1], tile_px=32), tmp_path / "set") == 12
 
 
 def tile(name: str = "a") -> Tile:

@@ -39,6 +39,11 @@ def _label_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def _area_of(how: dict[str, Any]) -> Path | None:
+    area = how["label"].labelled_area
+    return None if area is None else Path(area)
+
+
 @labels.command("check")
 @click.argument("ortho", type=PATH)
 @click.argument("labels", type=PATH)
@@ -51,7 +56,7 @@ def labels_check(ortho: Path, labels: Path, out: Path, model: str | None, as_jso
     from geoseg.export.labels import check_replaceable, write_suspicious
     from geoseg.train.labelcheck import check_labels, count_kinds
 
-    keep_inputs(out, ortho, labels)
+    keep_inputs(out, ortho, labels, _area_of(how))
     check_replaceable(out)
     findings = check_labels(ortho, labels, model=model, **how)
     write_suspicious(findings, out)
@@ -74,7 +79,7 @@ def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, ov
     from geoseg.export.labels import write_any
     from geoseg.train.labels import convert_grid, open_labels, write_labels
 
-    keep_inputs(out, ortho, labels)
+    keep_inputs(out, ortho, labels, _area_of(how))
     if out.is_file() and not overwrite:
         raise ConfigError(
             f"{out} is there already, perhaps corrected by hand; choose another --out, or give --overwrite"

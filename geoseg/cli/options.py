@@ -116,11 +116,18 @@ def image_config(overrides: Sequence[str], crs: str | None, gsd_m: float | None)
 def keep_inputs(out: Path, *inputs: Path | None) -> None:
     """Refuse to write over what is read.
 
+    Args:
+        out: What will be written.
+        inputs: Files that are read, and folders of them.
+
     Raises:
-        ConfigError: If the output is one of the inputs.
+        ConfigError: If the output is one of the inputs, or a file that is in one of them.
     """
-    if out.exists() and any(one is not None and one.exists() and out.samefile(one) for one in inputs):
-        raise ConfigError(f"--out {out} is one of the files that are read; choose another name")
+    if not out.exists():
+        return
+    for one in inputs:
+        if one is not None and one.exists() and (out.samefile(one) or one.resolve() in out.resolve().parents):
+            raise ConfigError(f"--out {out} is one of the files that are read; choose another name")
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
+from affine import Affine
 
 from geoseg.errors import LabelError
 from geoseg.export.columns import Column, Layer
@@ -84,7 +85,15 @@ def write_any(labels: Shapes, out: Path, image: Path, tile_px: int | None = None
         return write_coco(cut(labels, image.stem, tile_px), out, image.suffix if tile_px is None else ".tif")
     if not out.suffix:
         return write_yolo(cut(labels, image.stem, tile_px), out)
-    return write_vector(labels.frames(), out, None if labels.grid.crs is None else labels.grid.crs.proj)
+    if labels.grid.crs is not None:
+        return write_vector(labels.frames(), out, labels.grid.crs.proj)
+    down = labels.grid.affine == Affine.identity()
+    return write_vector(map(_as_in_qgis, labels.frames()) if down else labels.frames(), out, None)
+
+
+def _as_in_qgis(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Outlines on an image without georeference where QGIS draws the image: its rows lie below 0."""
+    return frame.set_geometry(frame.scale(1, -1, origin=(0, 0)))
 
 
 def write_vector(frames: Iterable[gpd.GeoDataFrame], out: Path, crs: Any) -> int:
@@ -142,7 +151,8 @@ def check_replaceable(out: Path) -> None:
         raise LabelError(f"{out} is there already and holds no findings; choose another --out") from None
     if layers != {SUSPICIOUS.name}:
         raise LabelError(f"{out} holds {', '.join(sorted(layers))}, which would be lost; choose another --out")
-    done = int((pyogrio.read_dataframe(out, layer=SUSPICIOUS.name, columns=["done"])["done"] == 1).sum())
+    found = pyogrio.read_dataframe(out, layer=SUSPICIOUS.name, read_geometry=False)
+    done = int((found["done"] == 1).sum()) if "done" in found else 0
     if done:
         raise LabelError(
             f"{done} findings in {out} are marked as done, which would be lost; rename it, or choose another --out"

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import shapely
+from affine import Affine
+from rasterio.features import rasterize
 
 from geoseg.durable import drafted
 from geoseg.errors import GeosegWarning, LabelError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 __all__ = ["Shapes", "TileShapes", "cut", "draft", "write_coco", "write_yolo"]
+
+_STRIP_PX = 2**24
 
 
 class Shapes(Protocol):
@@ -150,17 +153,29 @@ def write_yolo(tiles: Iterable[TileShapes], out: Path) -> int:
 
 
 def _segmentation(shape: Any, size: tuple[int, int], crowd: bool) -> Any:
+    """A polygon as COCO keeps it: its corners, or run lengths where it has holes or is a crowd."""
     if not shape.interiors and not crowd:
         return [np.asarray(shape.exterior.coords)[:-1].ravel().tolist()]
-    rows, cols = np.mgrid[: size[0], : size[1]]
-    mask = np.zeros(size, bool)
+    runs = _runs(shape, size)
+    joined = runs[1:, 0] == runs[:-1, 1]  # what reaches the last row may go on in the first one of the next column
+    edges = np.delete(runs.ravel(), np.concatenate([2 * np.flatnonzero(joined) + side for side in (1, 2)]))
+    counts = np.diff(np.concatenate([[0], edges, [size[0] * size[1]]])).tolist()
+    return {"size": list(size), "counts": counts if counts[-1] else counts[:-1]}
+
+
+def _runs(shape: Any, size: tuple[int, int]) -> np.ndarray:
+    """(n, 2) first and last + 1 pixel of the runs of a polygon, counted down the columns of an image."""
     left, top, right, bottom = (int(value) for value in (*np.floor(shape.bounds[:2]), *np.ceil(shape.bounds[2:])))
-    part = np.s_[top:bottom, left:right]
-    mask[part] = shapely.contains_xy(shape, cols[part] + 0.5, rows[part] + 0.5)
-    flat = mask.T.ravel()
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
-    return {"size": list(size), "counts": [0, *counts] if flat[0] else counts}
+    rows, cols = range(max(top, 0), min(bottom, size[0])), range(max(left, 0), min(right, size[1]))
+    found = [np.zeros((0, 2), np.int64)]
+    width = max(1, _STRIP_PX // max(len(rows), 1))
+    for col in cols[::width] if rows else ():
+        part = len(rows), min(width, cols.stop - col)
+        inside = rasterize([shape], part, transform=Affine.translation(col, rows.start), dtype="uint8")
+        steps = np.diff(inside.T.astype(np.int8), axis=1, prepend=0, append=0)
+        ends = [(place[0] + col) * size[0] + place[1] + rows.start for place in map(np.nonzero, (steps > 0, steps < 0))]
+        found.append(np.stack(ends, axis=1))
+    return np.concatenate(found)
 
 
 def _one_ring(shape: Any) -> np.ndarray:

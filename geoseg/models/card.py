@@ -234,7 +234,7 @@ def own_folder(name: str | Path) -> Path:
         ModelError: If there is no such model, or it is a shipped one.
     """
     folder = model_folder(name)
-    if folder != Path(name):
+    if folder.resolve().parent == SHIPPED.resolve():
         raise ModelError(f"{name} comes with geoseg and stays as it is; copy {folder} and name the copy")
     return folder
 

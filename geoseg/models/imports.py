@@ -10,6 +10,7 @@ import errno
 import math
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,15 +110,17 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return {"state_dict": load_file(path)}
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is then refused
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # torch's word for an archive that is cut off
             raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
         held = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
         if held is None:
             raise ModelError(
-                f"{path} is no whole file of weights, as torch and safetensors write them; copy it again from where "
-                "it was made"
+                f"{path} is no whole file of weights, as torch.save and safetensors write them; copy it again from "
+                "where it was made, or save its state_dict there anew"
             ) from error
         raise ModelError(
             f"{path} holds more than weights and plain values, and that could run code: {held[1]}; save its "

@@ -12,9 +12,10 @@ from odc.geo.geobox import GeoBox
 from geoseg.errors import OrthoError
 from geoseg.ortho.ground import code_crs, fit_gcps, nominal_geobox
 
-__all__ = ["place"]
+__all__ = ["IDENTITIES", "earth_crs", "place"]
 
-_IDENTITIES = (Affine(1, 0, 0, 0, 1, 0), Affine(1, 0, 0, 0, -1, 0))
+IDENTITIES = (Affine(1, 0, 0, 0, 1, 0), Affine(1, 0, 0, 0, -1, 0))
+"""Transforms that say nothing of a place: pixels, with rows counted down or, as QGIS does, below 0."""
 
 
 def place(dataset: Any, name: str, crs_text: str | None, gsd_m: float | None) -> tuple[GeoBox, bool]:
@@ -29,14 +30,14 @@ def place(dataset: Any, name: str, crs_text: str | None, gsd_m: float | None) ->
     Raises:
         OrthoError: If the place is missing, or the file knows better than the user.
     """
-    crs, gcp_crs = _earth_crs(dataset.crs), _earth_crs(dataset.gcps[1])
+    crs, gcp_crs = earth_crs(dataset.crs), earth_crs(dataset.gcps[1])
     given = _given_crs(crs_text)
     gcps = dataset.gcps[0]
     known = crs or gcp_crs
     if known is not None and given is not None and not known.equals(given, ignore_axis_order=True):
         raise OrthoError(f"{name} has its own CRS, {known.name}; leave out --crs {crs_text}, or correct the file")
     shape = (int(dataset.height), int(dataset.width))
-    if dataset.transform in _IDENTITIES and not gcps:
+    if dataset.transform in IDENTITIES and not gcps:
         if dataset.rpcs is not None:
             raise OrthoError(f"{name} is placed by RPCs, so it is no orthomosaic; rectify it first with gdalwarp -rpc")
         if gsd_m is None:
@@ -52,13 +53,13 @@ def place(dataset: Any, name: str, crs_text: str | None, gsd_m: float | None) ->
     known = known or given
     if known is None:
         raise OrthoError(f"{name} has no CRS; pass --crs, for example --crs EPSG:32632")
-    if dataset.transform in _IDENTITIES:
+    if dataset.transform in IDENTITIES:
         pixels = [(point.col, point.row) for point in gcps]
         return fit_gcps(name, shape, known, pixels, np.array([(point.x, point.y) for point in gcps])), False
     return GeoBox(shape, dataset.transform, code_crs(known)), False
 
 
-def _earth_crs(crs: Any) -> pyproj.CRS | None:
+def earth_crs(crs: Any) -> pyproj.CRS | None:
     """The horizontal CRS of a dataset; None for none, and for local CRSs that are not tied to the earth."""
     if not crs:
         return None

@@ -20,7 +20,7 @@ __all__ = ["coco_annotations", "decode_rle", "read_coco"]
 def coco_annotations(
     content: dict[str, Any], shape: tuple[int, int], where: str
 ) -> Iterator[tuple[str, Any, tuple[int, int]]]:
-    """Category, area and place (row, col) of every annotation. The area is a list of rings, or a (H, W) bool mask.
+    """Category, area and place (row, col) of every annotation. The area is a list of rings, or a (h, w) bool mask.
 
     An image entry may say where it was cut from the grid, with ``row`` and ``col``; only one that is as large as the
     grid, and alone, can do without.
@@ -49,15 +49,16 @@ def coco_annotations(
                     f"{where}: image {image.get('file_name')} is {image['height']} x {image['width']} px, the ortho "
                     f"{shape[0]} x {shape[1]}; give the image its row and col in the ortho"
                 )
-            area = annotation["segmentation"]
+            area, row, col = annotation["segmentation"], int(image.get("row", 0)), int(image.get("col", 0))
             if isinstance(area, dict):
-                area = decode_rle(area["counts"], (int(area["size"][0]), int(area["size"][1])))
+                area, corner = decode_rle(area["counts"], (int(area["size"][0]), int(area["size"][1])))
+                row, col = row + corner[0], col + corner[1]
             elif not area or any(len(ring) < 6 or len(ring) % 2 for ring in area):
                 raise LabelError(
                     f"{where}: annotation {annotation.get('id')} has no outline, or one of less than 3 points; "
                     "expected polygons or run lengths, a box is not enough"
                 )
-            yield names[annotation["category_id"]], area, (int(image.get("row", 0)), int(image.get("col", 0)))
+            yield names[annotation["category_id"]], area, (row, col)
     except (KeyError, TypeError) as error:
         raise LabelError(f"{where} is no COCO instance file: {error!r} is missing or of another kind") from error
 
@@ -75,17 +76,32 @@ def read_coco(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and "annotations" in content else None
 
 
-def decode_rle(counts: list[int] | str, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool mask of COCO's run lengths, which count down the columns, zeros first; plain or packed.
+def decode_rle(counts: list[int] | str, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """COCO's run lengths, which count down the columns, zeros first; plain or packed.
+
+    Returns:
+        (h, w) bool mask of the box around all that is set, and the (row, col) of its corner.
 
     Raises:
         LabelError: If the runs do not fill the size.
     """
-    runs = _unpack(counts) if isinstance(counts, str) else counts
-    if sum(runs) != size[0] * size[1]:
-        raise LabelError(f"run lengths fill {sum(runs)} pixels; expected {size[0]} x {size[1]}")
-    values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return np.ascontiguousarray(values.reshape(size[1], size[0]).T)
+    runs = np.asarray(_unpack(counts) if isinstance(counts, str) else counts, np.int64)
+    if runs.sum() != size[0] * size[1] or (runs < 0).any():
+        raise LabelError(f"run lengths fill {runs.sum()} pixels; expected {size[0]} x {size[1]}")
+    ends = np.cumsum(runs)
+    begin, end = ends[: len(runs) // 2 * 2 : 2], ends[1::2]
+    begin, end = begin[end > begin], end[end > begin]
+    if not len(begin):
+        return np.zeros((0, 0), bool), (0, 0)
+    left, right = int(begin[0] // size[0]), int((end[-1] - 1) // size[0]) + 1
+    first, last = begin % size[0], (end - 1) % size[0]
+    whole = bool((begin // size[0] != (end - 1) // size[0]).any())  # a run over several columns has all rows, or nearly
+    top, bottom = (0, size[0]) if whole else (int(first.min()), int(last.max()) + 1)
+    steps = np.zeros((right - left) * size[0] + 1, np.int8)
+    np.add.at(steps, begin - left * size[0], 1)
+    np.add.at(steps, end - left * size[0], -1)
+    inside = np.cumsum(steps[:-1], dtype=np.int8).astype(bool).reshape(right - left, size[0])
+    return np.ascontiguousarray(inside[:, top:bottom].T), (top, left)
 
 
 def _unpack(text: str) -> list[int]:

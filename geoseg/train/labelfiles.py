@@ -22,6 +22,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.errors import GeosegWarning, LabelError
 from geoseg.legend import LEGEND, NODATA
+from geoseg.ortho.place import IDENTITIES
 from geoseg.train.cocofile import coco_annotations, read_coco
 from geoseg.train.yolofile import YOLO_CLASSES, yolo_outlines
 from geoseg.vectors import polygonize
@@ -175,6 +176,8 @@ def _read_vector(path: Path, grid: GeoBox, config: LabelConfig) -> gpd.GeoDataFr
         frame = gpd.read_file(path, layer=layer)
     except (DataSourceError, DataLayerError) as error:
         raise LabelError(f"{path} cannot be read as a vector file: {error}") from error
+    if not len(frame):
+        return make_frame([], [], grid)
     if config.column not in frame.columns:
         columns = ", ".join(str(name) for name in frame.columns.drop("geometry", errors="ignore"))
         raise LabelError(f"{path} has no column {config.column!r} with the class; its columns are {columns}")
@@ -198,7 +201,10 @@ def _read_vector(path: Path, grid: GeoBox, config: LabelConfig) -> gpd.GeoDataFr
 
 
 def _placed(frame: gpd.GeoDataFrame, grid: GeoBox, config: LabelConfig, path: Path) -> np.ndarray:
-    """Polygons in the CRS of the grid; points become discs."""
+    """Polygons in the CRS of the grid; points become discs.
+
+    On an image without georeference y counts rows down from 0, or, as QGIS draws it, below 0.
+    """
     kinds = set(frame.geom_type)
     if kinds - {"Point", "Polygon", "MultiPolygon"}:
         raise LabelError(f"{path} holds {', '.join(sorted(kinds))}; expected polygons, or points with a radius")
@@ -206,12 +212,21 @@ def _placed(frame: gpd.GeoDataFrame, grid: GeoBox, config: LabelConfig, path: Pa
     if target is not None and frame.crs is None:
         raise LabelError(f"{path} has no CRS; save it with its CRS, or with that of the image ({target.name})")
     points = (frame.geom_type == "Point").to_numpy()
+    bare = target is None and grid.affine in IDENTITIES
+    if points.any() and bare:
+        raise LabelError(
+            f"{path} holds points, and the image has no georeference that says how large they are on it; draw outlines"
+        )
     shapes = np.asarray(shapely.force_2d(frame.geometry.to_numpy()), dtype=object)
     if points.any():
         metric = frame[points].to_crs(frame[points].estimate_utm_crs()) if target is not None else frame[points]
         discs = shapely.buffer(metric.geometry.to_numpy(), _radii(frame[points], config, path), quad_segs=16)
         back = type(metric)(geometry=discs, crs=metric.crs)
         shapes[points] = (back.to_crs(frame.crs) if target is not None else back).geometry.to_numpy()
+    if bare:
+        _, low, _, high = shapely.total_bounds(shapes)
+        other_way = high <= 0 if grid.affine.e > 0 else low >= 0
+        return moved(shapes, Affine.scale(1, -1)) if other_way else shapes
     if target is None or frame.crs == target:
         return shapes
     crs = pyproj.CRS(frame.crs)

@@ -17,6 +17,7 @@ from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, NODATA, SOIL, WEED
+from geoseg.ortho.place import IDENTITIES
 from geoseg.train.labelfiles import LabelConfig, class_code, make_frame, moved
 from geoseg.train.labelgrid import check_grid, check_one_band
 from geoseg.vectors import batches, polygonize
@@ -87,9 +88,11 @@ class RasterLabels:
     def frames(self) -> Iterator[gpd.GeoDataFrame]:
         """Regions of the whole raster, also of what is left out, in batches, not the raster at once."""
         wanted = np.flatnonzero(np.isin(self._table, (CROP, WEED, NODATA))).tolist()
-        plain = self._file.transform == Affine.identity()
+        onto = None
+        if self._file.transform in IDENTITIES:  # such as pixels without a place, beside an image with one
+            onto = self.grid.affine * ~self._file.transform
         for batch in batches(self._path, codes=wanted):
-            shapes = moved(batch.geometry, self.grid.affine) if plain else batch.geometry
+            shapes = batch.geometry if onto is None else moved(batch.geometry, onto)
             yield make_frame(self._table[batch.code].tolist(), shapes, self.grid)
 
     def __enter__(self) -> Self:

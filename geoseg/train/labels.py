@@ -154,13 +154,14 @@ def convert_grid(image: Path, config: OrthoConfig) -> GeoBox:
     return Ortho.open(image, config).geobox if said else image_grid(image)
 
 
-def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = None) -> Labels:
+def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = None, *, own_file: bool = False) -> Labels:
     """Labels from any file, on the grid of an image.
 
     Args:
         path: Class raster, run directory, vector file, COCO file, YOLO file or folder of YOLO files.
         grid: Grid of the image.
         config: How to understand the file.
+        own_file: Whether the file is of this image alone, as its name says; a vector file may then be empty.
 
     Raises:
         LabelError: If they cannot be read or placed.
@@ -176,7 +177,7 @@ def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = Non
         found: Labels = RasterLabels(path, grid, config)
     else:
         frame = read_instances(path, grid, config)
-        check_meets(frame, grid, path, config)
+        check_meets(frame, grid, path, config, own_file=own_file)
         found = VectorLabels(frame, grid, config.on_top)
     return found if config.labelled_area is None else LabelsWithin(found, Path(config.labelled_area))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -99,7 +100,20 @@ def make_tiles(config: TileConfig, out: Path) -> int:
         raise LabelError(f"tile_px is {config.tile_px}; expected 16 or more")
     if not config.sources:
         raise LabelError("a tile set needs at least one source; see configs/tiles_default.yaml")
-    return write_set((tile for source in config.sources for tile in _cut(source, config.tile_px)), out)
+    return write_set((tile for source in config.sources for tile in _some(source, config.tile_px)), out)
+
+
+def _some(source: TileSource, tile_px: int) -> Iterator[Tile]:
+    """The tiles of a source, of which there must be one."""
+    nothing = True
+    for tile in _cut(source, tile_px):
+        nothing = False
+        yield tile
+    if nothing:
+        raise LabelError(
+            f"no pixel of {source.name} has both data in {source.images} and a label in {source.labels}; look whether "
+            "the labels are of this image, and whether all of it is left out (255)"
+        )
 
 
 def _cut(source: TileSource, tile_px: int) -> Iterator[Tile]:
@@ -199,7 +213,7 @@ def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
         grid = image_grid(path)
         image, known = _read_image(path, source)
         whole = Rect(0, 0, *image.shape[1:])
-        with open_labels(mask, grid, source.label) as opened:
+        with open_labels(mask, grid, source.label, own_file=True) as opened:
             labels = np.where(known, opened.read(whole), np.uint8(NODATA))
         ids = None
         if source.instances:
@@ -223,7 +237,11 @@ def _validating(source: TileSource, paths: list[Path]) -> set[Path]:
 
 def _mask_of(image: Path, folder: Path) -> Path:
     """The labels of an image of a folder: a raster, YOLO or COCO file of its name."""
-    found = [path for suffix in _MASKS if (path := folder / f"{image.stem}{suffix}").is_file() and path != image]
+    found = [
+        path
+        for path in sorted(folder.glob(f"{escape(image.stem)}.*"))
+        if path.stem == image.stem and path.suffix.lower() in _MASKS and not path.samefile(image)
+    ]
     if not found:
         raise LabelError(f"{image.name} has no mask in {folder}; expected {image.stem} with one of {', '.join(_MASKS)}")
     if len(found) > 1:
