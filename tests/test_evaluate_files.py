@@ -9,6 +9,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -118,6 +119,27 @@ def test_a_raster_without_resolution_needs_one(tmp_path):
         raster_pair(tmp_path / "classes.tif", tmp_path / "labels.tif")
     given = raster_pair(tmp_path / "classes.tif", tmp_path / "labels.tif", gsd_m=0.01)
     assert scores(given)["spraying.weed_m2"] == scores(pair)["spraying.weed_m2"]
+
+
+def test_metres_are_those_on_the_ground(tmp_path):
+    """In Web Mercator at 48 degrees a metre on the map is 0.67 m; pixels counted below 0 are no metres."""
+    pair = field()
+    mercator = Affine(0.015, 0, 1280000, 0, -0.015, 6123000)
+    for name, pixels in (("classes.tif", pair.patch.classes), ("labels.tif", pair.patch.labels)):
+        write(tmp_path / name, pixels, "EPSG:3857", mercator)
+    found = raster_pair(tmp_path / "classes.tif", tmp_path / "labels.tif")
+    area = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(
+        shapely.transform(
+            shapely.box(1280000, 6122999, 1280001, 6123000),
+            lambda xy: np.transpose(pyproj.Transformer.from_crs(3857, 4326, always_xy=True).transform(*xy.T)),
+        )
+    )[0]
+    assert found.gsd_m == pytest.approx(0.015 * np.sqrt(abs(area)), rel=1e-3)
+    with pytest.raises(LabelError, match="by its georeference"):
+        raster_pair(tmp_path / "classes.tif", tmp_path / "labels.tif", gsd_m=0.015)
+    write(tmp_path / "below.tif", pair.patch.classes, None, Affine(1, 0, 0, 0, -1, 0))
+    with pytest.raises(LabelError, match="how large its pixels are; give --gsd"):
+        raster_pair(tmp_path / "below.tif", tmp_path / "labels.tif")
 
 
 def test_what_cannot_be_scored_is_refused(run, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.features import rasterize
@@ -22,9 +20,10 @@ from shapely import STRtree, box
 
 from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA
+from geoseg.ortho.place import IDENTITIES
 from geoseg.train.evaluate_settings import Patch
 from geoseg.train.labelfiles import LabelConfig, read_instances
-from geoseg.train.labelgrid import check_grid, check_meets
+from geoseg.train.labelgrid import check_grid, check_meets, ground_gsd
 from geoseg.train.labelraster import open_file
 from geoseg.train.labels import Labels, image_grid, open_labels
 from geoseg.vectors import pixel_grid
@@ -187,10 +186,11 @@ def raster_pair(
     if run is not None and not classes.is_file():
         raise LabelError(f"{found} is neither a run directory with a {CLASSES} nor a tile set with an index.csv")
     grid = image_grid(classes)
-    if gsd_m is None:
-        if grid.crs is None and grid.affine == Affine.identity():
-            raise LabelError(f"{classes} does not say how large its pixels are; give --gsd, metres per pixel")
-        gsd_m = math.sqrt(pixel_grid(classes).pixel_m2)
+    if grid.crs is not None:
+        pixel_grid(classes)  # refuses degrees, in which pixels are no squares
+    elif gsd_m is None and grid.affine in IDENTITIES:
+        raise LabelError(f"{classes} does not say how large its pixels are; give --gsd, metres per pixel")
+    gsd_m = ground_gsd(classes, grid, gsd_m)
     beside = {name: (run / file if run is not None and (run / file).is_file() else None) for name, file in _BESIDE}
     shape = int(grid.shape[0]), int(grid.shape[1])
     return RasterPair(
