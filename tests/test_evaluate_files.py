@@ -137,7 +137,8 @@ def test_metres_are_those_on_the_ground(tmp_path):
     assert found.gsd_m == pytest.approx(0.015 * np.sqrt(abs(area)), rel=1e-3)
     with pytest.raises(LabelError, match="by its georeference"):
         raster_pair(tmp_path / "classes.tif", tmp_path / "labels.tif", gsd_m=0.015)
-    write(tmp_path / "below.tif", pair.patch.classes, None, Affine(1, 0, 0, 0, -1, 0))
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        write(tmp_path / "below.tif", pair.patch.classes, None, Affine(1, 0, 0, 0, -1, 0))
     with pytest.raises(LabelError, match="how large its pixels are; give --gsd"):
         raster_pair(tmp_path / "below.tif", tmp_path / "labels.tif")
 
