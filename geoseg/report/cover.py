@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.legend import CROP, LEGEND, SOIL, WEED
+from geoseg.ortho.ground import apply
 from geoseg.ortho.source import environment
 from geoseg.segment.layers import coarse_sum
 from geoseg.windows import Rect
@@ -115,9 +116,8 @@ def _shares(strip: np.ndarray, factor: int) -> np.ndarray:
 
 def _view(full: GeoBox, bounds: tuple[float, float, float, float]) -> Rect:
     """The pixels that the maps show: the boundary and two percent around it, inside the grid."""
-    (left, top), (right, bottom) = (
-        ~full.affine * corner for corner in ((bounds[0], bounds[3]), (bounds[2], bounds[1]))
-    )
+    west, south, east, north = bounds
+    (left, right), (top, bottom) = apply(~full.affine, np.array((west, east)), np.array((north, south)))
     pad = 0.02 * max(right - left, bottom - top)
     rect = Rect(*(math.floor(value - pad) for value in (top, left)), *(math.ceil(v + pad) for v in (bottom, right)))
     view = rect.clip((full.shape[0], full.shape[1]))
