@@ -24,7 +24,7 @@ from geoseg.legend import CROP, NODATA, WEED
 from geoseg.models import GsdRange, Tiling
 from geoseg.train.labelcheck import COLUMNS, KINDS, LabelCheckConfig, check_labels, count_kinds
 from geoseg.train.labelfiles import LabelConfig
-from geoseg.train.labelpass import seam_edges
+from geoseg.train.labelpass import SOIL_BINS, seam_edges, soil_end
 from geoseg.train.labelseams import class_edges, find_seams
 from geoseg.train.labelshift import best_shift, covariance
 from rasters import FINE, UTM, write
@@ -102,6 +102,42 @@ def test_a_crack_in_the_soil_is_no_plant_and_a_plant_in_shadow_is_one(tmp_path):
     findings = only(check_labels(ortho, write(tmp_path / "labels.tif", labels[None])), "unlabelled")
     assert len(findings) == 1
     assert findings.contains(place(dark[0].start + 12, dark[1].start + 12)).all()
+
+
+def test_a_photograph_of_almost_bare_soil(tmp_path):
+    """Three plants on noisy soil are too few for a threshold halfway to leaves, which would cut the soil in two."""
+    random = np.random.default_rng(3)
+    image = np.array([130, 112, 84])[:, None, None] + random.normal(0, 14, (3, *SHAPE))
+    labels = np.zeros(SHAPE, np.uint8)
+    for row, col in ((200, 300), (600, 700), (900, 400)):
+        image[:, row : row + 24, col : col + 24] = np.array([70, 130, 50])[:, None, None]
+        labels[row : row + 24, col : col + 24] = CROP
+    labels[600:624, 700:724] = 0
+    ortho = write(tmp_path / "ortho.tif", np.clip(image, 0, 255).astype(np.uint8))
+    findings = only(check_labels(ortho, write(tmp_path / "labels.tif", labels[None])), "unlabelled")
+    assert len(findings) == 1
+    assert findings.contains(place(612, 712)).all()
+    labels[100:124, 1000:1024] = WEED
+    findings = check_labels(ortho, write(tmp_path / "labels.tif", labels[None]))
+    assert sorted(findings["kind"]) == ["no_green", "unlabelled"]
+
+
+def pixels(*humps: tuple[int, float, float]) -> np.ndarray:
+    """Counts of pixels by excess green, of populations with a number, mean and standard deviation."""
+    middles = (SOIL_BINS[1:] + SOIL_BINS[:-1]) / 2
+    shapes = [(n, np.exp(-(((middles - mean) / sd) ** 2) / 2)) for n, mean, sd in humps]
+    return np.rint(sum(n * shape / shape.sum() for n, shape in shapes)).astype(int)
+
+
+@pytest.mark.parametrize("leaves", [0, 50, 500, 30_000, 100_000, 300_000])
+def test_where_soil_ends(leaves):
+    end, faint = soil_end(pixels((100_000, 0.01, 0.02), (leaves, 0.25, 0.05)), 7.0)
+    assert 0.10 <= end <= 0.16
+    assert 0.06 <= faint <= 0.08
+
+
+def test_a_closed_canopy_has_no_soil():
+    assert soil_end(pixels((100_000, 0.3, 0.06)), 7.0) == (0.1, 0.1)
 
 
 def test_nothing_is_told_of_places_that_were_not_labelled(tmp_path):

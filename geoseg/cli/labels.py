@@ -77,14 +77,14 @@ def labels_check(ortho: Path, labels: Path, out: Path, model: str | None, as_jso
 def labels_convert(labels: Path, ortho: Path, out: Path, tile_px: int | None, overwrite: bool, **how: Any) -> None:
     """LABELS, or the classes of a run directory, in another format."""
     from geoseg.export.labels import write_any
-    from geoseg.train.labels import convert_grid, open_labels, write_labels
+    from geoseg.train.labels import labels_of, write_labels
 
     keep_inputs(out, ortho, labels, _area_of(how))
     if out.is_file() and not overwrite:
         raise ConfigError(
             f"{out} is there already, perhaps corrected by hand; choose another --out, or give --overwrite"
         )
-    with open_labels(labels, convert_grid(ortho, how["image"]), how["label"]) as opened:
+    with labels_of(ortho, how["image"], labels, how["label"]) as opened:
         if out.suffix == ".tif":
             counts = write_labels(opened, out)
             click.echo(", ".join(f"{name} {count} px" for name, count in counts.items()))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import shapely
+from affine import Affine
 
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, LEGEND, WEED
@@ -21,7 +22,7 @@ from geoseg.ortho import Ortho, OrthoConfig
 from geoseg.train.labelarea import LabelsWithin
 from geoseg.train.labelfiles import LabelConfig, moved
 from geoseg.train.labelpass import Scan, scan, seam_edges
-from geoseg.train.labels import Labels, open_labels
+from geoseg.train.labels import open_labels
 from geoseg.train.labelseams import find_seams
 from geoseg.train.labelshift import Covariance, best_shift
 from geoseg.vectors import ComponentBatch, batches
@@ -94,7 +95,9 @@ def check_labels(
     image: OrthoConfig | None = None,
     model: str | Path | None = None,
 ) -> gpd.GeoDataFrame:
-    """Findings in the CRS of the ortho with `COLUMNS`, sorted by suspicion.
+    """Findings with `COLUMNS`, sorted by suspicion, over the ortho as QGIS draws it: in its CRS or on its pixels.
+
+    QGIS draws an ortho without georeference with its rows below 0; so are the findings there, without CRS.
 
     Args:
         ortho: The image.
@@ -110,7 +113,10 @@ def check_labels(
     """
     config = config or LabelCheckConfig()
     opened = Ortho.open(ortho, image)
-    with TemporaryDirectory(prefix="geoseg-labels-") as name, open_labels(labels, opened.geobox, label) as given:
+    with (
+        TemporaryDirectory(prefix="geoseg-labels-") as name,
+        open_labels(labels, opened.geobox, label, invented=opened.nominal) as given,
+    ):
         found = scan(opened, given, Path(name), config.soil_spread, config.max_shift_px, _PART_PX)
         findings = [
             *_seams(found, config), *_overlaps(found), *_unlabelled(found, config, opened.gsd_m),
@@ -125,7 +131,7 @@ def check_labels(
                 findings.append(Finding(score, "model", text, code, area, shape))
         if isinstance(given, LabelsWithin):  # what is left of a plant at the edge is no sliver
             findings = [one for one in findings if one.kind != "sliver" or not given.cuts(one.geometry)]
-        return _frame(findings, given)
+        return _frame(findings, opened)
 
 
 def count_kinds(findings: gpd.GeoDataFrame) -> dict[str, int]:
@@ -208,12 +214,14 @@ def _regions(path: Path, codes: tuple[int, ...], weights: Path | None = None) ->
     return batches(path, codes=codes, confidence=weights)
 
 
-def _frame(findings: list[Finding], labels: Labels) -> gpd.GeoDataFrame:
+def _frame(findings: list[Finding], ortho: Ortho) -> gpd.GeoDataFrame:
     import geopandas as gpd
 
     ordered = sorted(findings, key=lambda one: (-one.suspicion, one.kind, -one.area_px))
-    affine = labels.grid.affine
-    shapes = [one.geometry if one.placed else moved(one.geometry, affine) for one in ordered]
+    grid = ortho.geobox
+    shapes = [one.geometry if one.placed else moved(one.geometry, grid.affine) for one in ordered]
+    if ortho.nominal:
+        shapes = [moved(shape, Affine.scale(1, -1) * ~grid.affine) for shape in shapes]
     columns = {
         "rank": np.arange(1, len(ordered) + 1),
         "suspicion": np.array([round(one.suspicion, 3) for one in ordered], float),
@@ -223,5 +231,5 @@ def _frame(findings: list[Finding], labels: Labels) -> gpd.GeoDataFrame:
         "area_px": np.array([one.area_px for one in ordered], np.int64),
         "done": np.zeros(len(ordered), np.int64),
     }
-    crs = None if labels.grid.crs is None else labels.grid.crs.proj
+    crs = None if ortho.nominal or grid.crs is None else grid.crs.proj
     return gpd.GeoDataFrame(columns, geometry=shapes, crs=crs)

@@ -96,13 +96,16 @@ def class_code(value: Any, classes: dict[str, str | int], where: str) -> int:
     return names[text] if text in names else codes[text]
 
 
-def read_instances(path: Path, grid: GeoBox, config: LabelConfig | None = None) -> gpd.GeoDataFrame:
+def read_instances(
+    path: Path, grid: GeoBox, config: LabelConfig | None = None, *, invented: bool = False
+) -> gpd.GeoDataFrame:
     """The instances of a label file, in the CRS of the grid.
 
     Args:
         path: Vector file, COCO file, YOLO file or folder of YOLO files.
         grid: Grid of the image that the labels belong to.
         config: How to understand the file.
+        invented: Whether the place of the grid is; vectors without CRS are then on the pixels of the image.
 
     Raises:
         LabelError: If the file cannot be read, holds unknown classes or cannot be placed on the grid.
@@ -120,7 +123,7 @@ def read_instances(path: Path, grid: GeoBox, config: LabelConfig | None = None) 
             for name, part, offset in coco_annotations(content, (int(grid.shape[0]), int(grid.shape[1])), str(path))
         ]
     else:
-        return _read_vector(path, grid, config)
+        return _read_vector(path, grid, config, invented)
     codes, shapes = [code for code, _ in found], np.array([shape for _, shape in found], dtype=object)
     return make_frame(codes, moved(shapes, grid.affine), grid)
 
@@ -162,7 +165,7 @@ def polygonal(shape: Any) -> Any:
     return shapely.union_all(parts[shapely.get_type_id(parts) == 3])
 
 
-def _read_vector(path: Path, grid: GeoBox, config: LabelConfig) -> gpd.GeoDataFrame:
+def _read_vector(path: Path, grid: GeoBox, config: LabelConfig, invented: bool) -> gpd.GeoDataFrame:
     import geopandas as gpd
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
@@ -197,14 +200,19 @@ def _read_vector(path: Path, grid: GeoBox, config: LabelConfig) -> gpd.GeoDataFr
 
         frame = pd.concat([frame[~several], frame[several].explode()], ignore_index=True)
     codes = [class_code(value, config.classes, str(path)) for value in frame[config.column]]
+    if invented and frame.crs is None and grid.crs is not None:
+        frame = frame.set_geometry(moved(_rows_down(frame.geometry.to_numpy()), grid.affine)).set_crs(grid.crs.proj)
     return make_frame(codes, _placed(frame, grid, config, path), grid)
 
 
-def _placed(frame: gpd.GeoDataFrame, grid: GeoBox, config: LabelConfig, path: Path) -> np.ndarray:
-    """Polygons in the CRS of the grid; points become discs.
+def _rows_down(shapes: np.ndarray) -> np.ndarray:
+    """Geometries on an image without georeference, y as rows from its top; QGIS draws these below 0."""
+    _, low, _, high = shapely.total_bounds(shapes)
+    return np.asarray(moved(shapes, Affine.scale(1, -1)) if low + high < 0 else shapes, dtype=object)
 
-    On an image without georeference y counts rows down from 0, or, as QGIS draws it, below 0.
-    """
+
+def _placed(frame: gpd.GeoDataFrame, grid: GeoBox, config: LabelConfig, path: Path) -> np.ndarray:
+    """Polygons in the CRS of the grid; points become discs. Without CRS they are on the pixels of the image."""
     kinds = set(frame.geom_type)
     if kinds - {"Point", "Polygon", "MultiPolygon"}:
         raise LabelError(f"{path} holds {', '.join(sorted(kinds))}; expected polygons, or points with a radius")
@@ -224,9 +232,7 @@ def _placed(frame: gpd.GeoDataFrame, grid: GeoBox, config: LabelConfig, path: Pa
         back = type(metric)(geometry=discs, crs=metric.crs)
         shapes[points] = (back.to_crs(frame.crs) if target is not None else back).geometry.to_numpy()
     if bare:
-        _, low, _, high = shapely.total_bounds(shapes)
-        other_way = high <= 0 if grid.affine.e > 0 else low >= 0
-        return moved(shapes, Affine.scale(1, -1)) if other_way else shapes
+        return np.asarray(moved(_rows_down(shapes), grid.affine), dtype=object)
     if target is None or frame.crs == target:
         return shapes
     crs = pyproj.CRS(frame.crs)

@@ -13,8 +13,8 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geoseg.errors import GeosegError, GeosegWarning, LabelError
-from geoseg.ortho.ground import apply, is_metric, map_points, pixel_size
+from geoseg.errors import GeosegError, GeosegWarning, LabelError, OrthoError
+from geoseg.ortho.ground import apply, is_metric, map_points, nominal_geobox, pixel_size
 from geoseg.ortho.place import IDENTITIES, earth_crs
 from geoseg.train.cocofile import read_coco
 from geoseg.train.labelfiles import LabelConfig, moved
@@ -34,7 +34,8 @@ def check_grid(path: Path | str, raster: Any, grid: GeoBox, plain: bool = False)
     Args:
         path: Name of the raster, for the message.
         raster: The raster, opened with rasterio.
-        grid: Grid of the image. Where one of the two has no CRS on the earth, it is taken to have that of the other.
+        grid: Grid of the image. Where one of the two has no CRS on the earth, it is taken to have that of the other;
+            an image without georeference is met by what a run made of it, at the place that runs invent.
         plain: Whether a raster without any georeference may stand for the image's pixels.
 
     Raises:
@@ -42,12 +43,26 @@ def check_grid(path: Path | str, raster: Any, grid: GeoBox, plain: bool = False)
     """
     shape = (int(grid.shape[0]), int(grid.shape[1]))
     bare = raster.crs is None and raster.transform in IDENTITIES
-    if raster.shape == shape and ((plain and bare) or _off_px(raster, grid) <= _OFF_PX):
-        return
+    if raster.shape == shape:
+        if (plain and bare) or _off_px(raster, grid) <= _OFF_PX:
+            return
+        if grid.affine in IDENTITIES and _is_invented(raster):
+            return
     raise LabelError(
         f"{path} does not lie on the grid of the image: {_text(raster.shape, raster.crs, raster.transform)} against "
         f"{_text(shape, grid.crs, grid.affine)}; warp it onto the image's grid (gdalwarp -r near)"
     )
+
+
+def _is_invented(raster: Any) -> bool:
+    """Whether a raster lies where a run puts an image without georeference."""
+    if earth_crs(raster.crs) is None:
+        return False
+    try:
+        place = nominal_geobox(raster.shape, raster.transform.a, pyproj.CRS(raster.crs.to_wkt()))
+    except OrthoError:
+        return False
+    return bool(raster.transform.almost_equals(place.affine))
 
 
 def check_one_band(path: Path | str, raster: Any, what: str) -> None:

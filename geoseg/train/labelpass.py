@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,14 @@ from geoseg.train.labelshift import Covariance, covariance
 from geoseg.train.tilebands import excess_green
 from geoseg.windows import Rect, blocks
 
-__all__ = ["Scan", "Soil", "otsu", "raster_sink", "scan", "seam_edges", "soil_of"]
+__all__ = ["Scan", "Soil", "otsu", "raster_sink", "scan", "seam_edges", "soil_end", "soil_of"]
 
 BLOCK_PX = 1024
 _SAMPLE_PX, _SAMPLES = 256, 256
-_FAINT = 3.0
-_BINS = np.linspace(-1, 2, 1201)
+_FAINT, _NOISE = 3.0, 5.0  # robust standard deviations of the soil
+_LEAF = 0.1  # excess green that no ground has as a whole
+SOIL_BINS = _BINS = np.linspace(-1, 2, 1201)
+_HUMP_BINS = 9
 
 
 class Soil(NamedTuple):
@@ -63,16 +66,10 @@ class Scan:
 def soil_of(reader: Reader, shape: tuple[int, int], spread: float) -> Soil:
     """Excess green that parts vegetation from soil in this image, and the highest that may still be soil.
 
-    Otsu's threshold lies halfway to full leaves, above thin and shaded ones. What is below it is soil and some of
-    these; its median plus `spread` robust standard deviations is where soil ends. The lower of both is taken, and as
-    the second the median plus three.
-
     Args:
         reader: Of the image.
         shape: (height, width).
         spread: Robust standard deviations of the soil.
-
-    Reference: Otsu 1979, https://doi.org/10.1109/TSMC.1979.4310076
     """
     cells = list(blocks(shape, _SAMPLE_PX))
     step = max(1, len(cells) // _SAMPLES)
@@ -81,12 +78,37 @@ def soil_of(reader: Reader, shape: tuple[int, int], spread: float) -> Soil:
     counts = np.zeros(len(_BINS) - 1, np.int64)
     for image, valid in sample:
         counts += np.histogram(_smooth(image, valid, dark)[valid[1:-1, 1:-1]], _BINS)[0]
+    return Soil(*soil_end(counts, spread), dark)
+
+
+def soil_end(counts: np.ndarray, spread: float) -> tuple[float, float]:
+    """Excess green above which a pixel is vegetation, and above which it may be.
+
+    Otsu's threshold lies halfway to full leaves, above thin and shaded ones. What is below it is soil and some of
+    these; its median plus `spread` robust standard deviations is where soil ends, and the lower of both is taken, but
+    none within five deviations: that is noise. The second is the median plus three, or Otsu's threshold.
+
+    Where almost everything is bare soil, Otsu's threshold cuts the soil itself in two. It then lies in the hump of the
+    histogram instead of beside it, and all is taken as soil; or as leaves, where it is as green as these.
+
+    Args:
+        counts: Pixels by excess green, in `SOIL_BINS`.
+        spread: Robust standard deviations of the soil.
+
+    Reference: Otsu 1979, https://doi.org/10.1109/TSMC.1979.4310076
+    """
     limit = otsu(counts)
     centres = (_BINS[1:] + _BINS[:-1]) / 2
-    soil = np.where(centres < limit, counts, 0)
+    density = np.convolve(counts, np.ones(_HUMP_BINS), "same")
+    one_hump = np.interp(limit, centres, density) > density.max() / 2
+    if one_hump and _weighted_median(centres, counts) > _LEAF:
+        return _LEAF, _LEAF
+    soil = counts if one_hump else np.where(centres < limit, counts, 0)
     median = _weighted_median(centres, soil)
     sigma = max(1.4826 * _weighted_median(np.abs(centres - median), soil), 0.0025)
-    return Soil(min(limit, median + spread * sigma), min(limit, median + _FAINT * sigma), dark)
+    halfway = math.inf if one_hump else limit
+    end = max(min(halfway, median + spread * sigma), median + min(_NOISE, spread) * sigma)
+    return end, min(halfway, median + _FAINT * sigma)
 
 
 def _brightness(sample: list[tuple[np.ndarray, np.ndarray]]) -> float:

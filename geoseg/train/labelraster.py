@@ -89,7 +89,7 @@ class RasterLabels:
         """Regions of the whole raster, also of what is left out, in batches, not the raster at once."""
         wanted = np.flatnonzero(np.isin(self._table, (CROP, WEED, NODATA))).tolist()
         onto = None
-        if self._file.transform in IDENTITIES:  # such as pixels without a place, beside an image with one
+        if self._file.transform in IDENTITIES or self.grid.affine in IDENTITIES:  # pixels beside a place
             onto = self.grid.affine * ~self._file.transform
         for batch in batches(self._path, codes=wanted):
             shapes = batch.geometry if onto is None else moved(batch.geometry, onto)

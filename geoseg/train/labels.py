@@ -34,7 +34,7 @@ from geoseg.windows import Rect, blocks
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["Labels", "RasterLabels", "VectorLabels", "convert_grid", "image_grid", "open_labels", "write_labels"]
+__all__ = ["Labels", "RasterLabels", "VectorLabels", "image_grid", "labels_of", "open_labels", "write_labels"]
 
 _RASTERS = (".tif", ".tiff", ".png", ".vrt", ".img", ".jp2")
 _EXACT = 2.0**16  # pixel coordinates are kept to this part of a pixel, so that they do not depend on the window
@@ -148,13 +148,22 @@ class VectorLabels:
         """Nothing is open."""
 
 
-def convert_grid(image: Path, config: OrthoConfig) -> GeoBox:
-    """The grid of an image, with what a person says about it."""
-    said = config.crs is not None or config.gsd_m is not None
-    return Ortho.open(image, config).geobox if said else image_grid(image)
+def labels_of(image: Path, said: OrthoConfig, path: Path, config: LabelConfig | None = None) -> Labels:
+    """Labels from any file on the grid of an image, with what a person says about the image."""
+    if said.crs is None and said.gsd_m is None:
+        return open_labels(path, image_grid(image), config)
+    opened = Ortho.open(image, said)
+    return open_labels(path, opened.geobox, config, invented=opened.nominal)
 
 
-def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = None, *, own_file: bool = False) -> Labels:
+def open_labels(
+    path: Path | str,
+    grid: GeoBox,
+    config: LabelConfig | None = None,
+    *,
+    own_file: bool = False,
+    invented: bool = False,
+) -> Labels:
     """Labels from any file, on the grid of an image.
 
     Args:
@@ -162,6 +171,7 @@ def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = Non
         grid: Grid of the image.
         config: How to understand the file.
         own_file: Whether the file is of this image alone, as its name says; a vector file may then be empty.
+        invented: Whether the place of the grid is; vectors without CRS are then on the pixels of the image.
 
     Raises:
         LabelError: If they cannot be read or placed.
@@ -176,7 +186,7 @@ def open_labels(path: Path | str, grid: GeoBox, config: LabelConfig | None = Non
     if path.suffix.lower() in _RASTERS:
         found: Labels = RasterLabels(path, grid, config)
     else:
-        frame = read_instances(path, grid, config)
+        frame = read_instances(path, grid, config, invented=invented)
         check_meets(frame, grid, path, config, own_file=own_file)
         found = VectorLabels(frame, grid, config.on_top)
     return found if config.labelled_area is None else LabelsWithin(found, Path(config.labelled_area))
