@@ -15,6 +15,7 @@ from geoseg.cli import main
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, WEED
 from geoseg.ortho import Ortho, OrthoConfig
+from geoseg.train.evaluate_pairs import raster_pair
 from geoseg.train.labelcheck import check_labels
 from geoseg.train.labels import image_grid, open_labels
 from geoseg.windows import Rect
@@ -22,7 +23,7 @@ from rasters import write
 
 SHAPE = (300, 400)
 WHOLE = Rect(0, 0, *SHAPE)
-PLANTS = {(40, 50): CROP, (100, 200): WEED, (180, 120): CROP, (220, 300): WEED}
+PLANTS = {(40, 52): CROP, (100, 200): WEED, (180, 120): CROP, (220, 300): WEED}
 GSD = OrthoConfig(gsd_m=0.003)
 
 
@@ -87,7 +88,7 @@ def test_what_a_run_made_of_a_photograph_is_corrected_on_its_pixels(photo, tmp_p
     done = CliRunner().invoke(main, ["labels", "convert", str(run), "--ortho", str(photo), "--out", str(out)])
     assert done.exit_code == 0, done.output
     frame = gpd.read_file(out, layer="labels")
-    assert frame.total_bounds.tolist() == [50, -240, 320, -40]
+    assert frame.total_bounds.tolist() == [52, -240, 320, -40]
     for given in (run, out):
         with open_labels(given, image_grid(photo)) as labels:
             np.testing.assert_array_equal(labels.read(WHOLE), truth())
@@ -103,6 +104,24 @@ def test_outlines_go_to_where_a_run_lies_when_a_gsd_is_given(photo, tmp_path):
     assert gpd.read_file(there, layer="labels").crs == grid.crs.proj
     with open_labels(there, grid) as labels:
         np.testing.assert_array_equal(labels.read(WHOLE), truth())
+
+
+@pytest.mark.parametrize("gsd_m", [0.003, 0.0015])
+def test_a_run_is_scored_by_outlines_on_the_pixels_of_its_photograph(gsd_m, photo, tmp_path):
+    """Also where the run resampled it, and with the photograph in the picture of the worst places."""
+    drawn = outlines(tmp_path / "l.gpkg", up=True)
+    done = CliRunner().invoke(main, ["segment", str(photo), "--gsd", str(gsd_m), "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    pair = raster_pair(tmp_path / "run", drawn)
+    assert pair.shape == (SHAPE if gsd_m == 0.003 else (225, 300))
+    with pair.open() as opened:
+        whole = Rect(0, 0, *pair.shape)
+        patch, image = opened.read(whole), opened.image(whole)
+    centres = [(np.arange(size) + 0.5) * side / size for size, side in zip(pair.shape, SHAPE, strict=True)]
+    np.testing.assert_array_equal(patch.labels, truth()[np.ix_(*(one.astype(int) for one in centres))])
+    assert image is not None
+    green = image[1].astype(int) - image[0]
+    assert green[patch.labels > 0].min() > 20 > green[patch.labels == 0].max()
 
 
 def test_an_outline_beyond_the_upper_edge_does_not_turn_the_others_round(photo, tmp_path):

@@ -23,6 +23,7 @@ from geoseg.ortho.place import place
 
 if TYPE_CHECKING:
     import xarray as xr
+    from affine import Affine
 
     from geoseg.ortho.facts import Layout
     from geoseg.ortho.reader import Reader
@@ -133,6 +134,11 @@ class Ortho:
     def name(self) -> str:
         """The file's name, for people."""
         return self.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def pixels(self) -> Affine | None:
+        """From its pixels to the invented place, if it has no georeference."""
+        return self.geobox.affine if self.nominal else None
 
     @property
     def image_dtype(self) -> np.dtype[np.generic]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.features import rasterize
@@ -21,6 +21,7 @@ from shapely import STRtree, box
 from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA
 from geoseg.ortho.place import IDENTITIES
+from geoseg.ortho.vrt import shown_bands
 from geoseg.train.evaluate_settings import Patch
 from geoseg.train.labelfiles import LabelConfig, read_instances
 from geoseg.train.labelgrid import check_grid, check_meets, ground_gsd
@@ -32,7 +33,7 @@ from geoseg.windows import Rect
 if TYPE_CHECKING:
     import geopandas as gpd
 
-CLASSES, _SUMMARY = "classes.tif", "summary.json"
+CLASSES, _ORTHO, _SUMMARY = "classes.tif", "ortho.vrt", "summary.json"
 _PACKAGE, _OUTLINES = "field.gpkg", "plant_outlines"
 _BESIDE = (("confidence", "confidence.tif"), ("ids", "panoptic.tif"))
 """What lies in a run directory beside the classes: attribute of `RasterPair`, file."""
@@ -55,6 +56,7 @@ class RasterPair:
         found: GeoPackage with the outlines of the plants that were found, or None; used where there is no `ids`.
         label: How to understand the label files.
         ortho: Image for pictures, or None.
+        pixels: From the pixels of an image without georeference to the CRS of the raster, or None.
         name: Name for people.
         source: The same.
     """
@@ -69,6 +71,7 @@ class RasterPair:
     found: Path | None = None
     label: LabelConfig | None = None
     ortho: Path | None = None
+    pixels: Affine | None = None
     name: str = "raster"
     source: str = "raster"
 
@@ -77,7 +80,7 @@ class RasterPair:
         """The rasters, opened."""
         grid = image_grid(self.classes)
         with ExitStack() as stack:
-            labels = stack.enter_context(open_labels(self.labels, grid, self.label))
+            labels = stack.enter_context(open_labels(self.labels, grid, self.label, pixels=self.pixels))
             rasters = [
                 None if path is None else stack.enter_context(_on_grid(path, grid))
                 for path in (self.classes, self.confidence, self.ids)
@@ -86,7 +89,7 @@ class RasterPair:
 
     def _outlines(self, grid: GeoBox, labels: Labels) -> Outlines | None:
         if self.instances is not None:
-            frame = read_instances(self.instances, grid, self.label)
+            frame = read_instances(self.instances, grid, self.label, pixels=self.pixels)
             check_meets(frame, grid, self.instances, self.label)
             return Outlines(frame, grid)
         frame = getattr(labels, "frame", None)
@@ -152,11 +155,11 @@ class _OpenRasters:
         place = {"crs": crs.to_wkt(), "transform": part.affine}
         try:
             with (
-                rasterio.open(self._ortho) as ortho,
+                open_file(self._ortho) as ortho,
                 WarpedVRT(ortho, height=rect.shape[0], width=rect.shape[1], **place) as view,
             ):
-                image: np.ndarray = view.read([1, 2, 3])
-        except (RasterioError, IndexError):
+                image: np.ndarray = view.read(_seen_as(self._ortho))
+        except (RasterioError, IndexError, LabelError):
             return None  # a picture is not worth an error: what was scored are the rasters
         return image if image.dtype == np.uint8 else None
 
@@ -204,6 +207,7 @@ def raster_pair(
         _package_of(run),
         label,
         ortho=_ortho_of(run),
+        pixels=_pixels_of(run),
         name=found.name,
     )
 
@@ -234,9 +238,29 @@ def _package_of(run: Path | None) -> Path | None:
 
 
 def _ortho_of(run: Path | None) -> Path | None:
-    """The ortho of a run, as far as it is still there."""
-    try:
-        path = Path(json.loads((run / _SUMMARY).read_text(encoding="utf-8"))["ortho"]) if run is not None else None
-    except (OSError, ValueError, KeyError, TypeError):
+    """The ortho of a run, as far as it is still there; in its place, also where that is fitted or invented."""
+    if run is not None and (run / _ORTHO).is_file():
+        return run / _ORTHO
+    path = Path(str(_summary_of(run).get("ortho", "")))
+    return path if path.is_file() else None
+
+
+def _pixels_of(run: Path | None) -> Affine | None:
+    """Where a run put the pixels of an image without georeference."""
+    if run is None or not _summary_of(run).get("position_is_nominal") or not (run / _ORTHO).is_file():
         return None
-    return path if path is not None and path.is_file() else None
+    with open_file(run / _ORTHO) as file:
+        return Affine(*file.transform[:6])
+
+
+def _summary_of(run: Path | None) -> dict[str, Any]:
+    try:
+        found = json.loads((run / _SUMMARY).read_text(encoding="utf-8")) if run is not None else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _seen_as(ortho: Path) -> list[int]:
+    """Numbers of the bands that are red, green and blue."""
+    return list(shown_bands(ortho)[0]) if ortho.suffix == ".vrt" else [1, 2, 3]

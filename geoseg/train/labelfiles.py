@@ -97,7 +97,7 @@ def class_code(value: Any, classes: dict[str, str | int], where: str) -> int:
 
 
 def read_instances(
-    path: Path, grid: GeoBox, config: LabelConfig | None = None, *, invented: bool = False
+    path: Path, grid: GeoBox, config: LabelConfig | None = None, *, pixels: Affine | None = None
 ) -> gpd.GeoDataFrame:
     """The instances of a label file, in the CRS of the grid.
 
@@ -105,7 +105,7 @@ def read_instances(
         path: Vector file, COCO file, YOLO file or folder of YOLO files.
         grid: Grid of the image that the labels belong to.
         config: How to understand the file.
-        invented: Whether the place of the grid is; vectors without CRS are then on the pixels of the image.
+        pixels: From the pixels of an image without georeference to the grid's CRS; vectors without CRS are on them.
 
     Raises:
         LabelError: If the file cannot be read, holds unknown classes or cannot be placed on the grid.
@@ -123,7 +123,7 @@ def read_instances(
             for name, part, offset in coco_annotations(content, (int(grid.shape[0]), int(grid.shape[1])), str(path))
         ]
     else:
-        return _read_vector(path, grid, config, invented)
+        return _read_vector(path, grid, config, pixels)
     codes, shapes = [code for code, _ in found], np.array([shape for _, shape in found], dtype=object)
     return make_frame(codes, moved(shapes, grid.affine), grid)
 
@@ -165,7 +165,7 @@ def polygonal(shape: Any) -> Any:
     return shapely.union_all(parts[shapely.get_type_id(parts) == 3])
 
 
-def _read_vector(path: Path, grid: GeoBox, config: LabelConfig, invented: bool) -> gpd.GeoDataFrame:
+def _read_vector(path: Path, grid: GeoBox, config: LabelConfig, pixels: Affine | None) -> gpd.GeoDataFrame:
     import geopandas as gpd
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
@@ -200,8 +200,8 @@ def _read_vector(path: Path, grid: GeoBox, config: LabelConfig, invented: bool) 
 
         frame = pd.concat([frame[~several], frame[several].explode()], ignore_index=True)
     codes = [class_code(value, config.classes, str(path)) for value in frame[config.column]]
-    if invented and frame.crs is None and grid.crs is not None:
-        frame = frame.set_geometry(moved(_rows_down(frame.geometry.to_numpy()), grid.affine)).set_crs(grid.crs.proj)
+    if pixels is not None and frame.crs is None and grid.crs is not None:
+        frame = frame.set_geometry(moved(_rows_down(frame.geometry.to_numpy()), pixels)).set_crs(grid.crs.proj)
     return make_frame(codes, _placed(frame, grid, config, path), grid)
 
 

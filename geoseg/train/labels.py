@@ -153,7 +153,7 @@ def labels_of(image: Path, said: OrthoConfig, path: Path, config: LabelConfig | 
     if said.crs is None and said.gsd_m is None:
         return open_labels(path, image_grid(image), config)
     opened = Ortho.open(image, said)
-    return open_labels(path, opened.geobox, config, invented=opened.nominal)
+    return open_labels(path, opened.geobox, config, pixels=opened.pixels)
 
 
 def open_labels(
@@ -162,7 +162,7 @@ def open_labels(
     config: LabelConfig | None = None,
     *,
     own_file: bool = False,
-    invented: bool = False,
+    pixels: Affine | None = None,
 ) -> Labels:
     """Labels from any file, on the grid of an image.
 
@@ -171,7 +171,7 @@ def open_labels(
         grid: Grid of the image.
         config: How to understand the file.
         own_file: Whether the file is of this image alone, as its name says; a vector file may then be empty.
-        invented: Whether the place of the grid is; vectors without CRS are then on the pixels of the image.
+        pixels: From the pixels of an image without georeference to the grid's CRS; vectors without CRS are on them.
 
     Raises:
         LabelError: If they cannot be read or placed.
@@ -186,7 +186,7 @@ def open_labels(
     if path.suffix.lower() in _RASTERS:
         found: Labels = RasterLabels(path, grid, config)
     else:
-        frame = read_instances(path, grid, config, invented=invented)
+        frame = read_instances(path, grid, config, pixels=pixels)
         check_meets(frame, grid, path, config, own_file=own_file)
         found = VectorLabels(frame, grid, config.on_top)
     return found if config.labelled_area is None else LabelsWithin(found, Path(config.labelled_area))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,16 +58,18 @@ def pixel_grid(raster: Path | str) -> PixelGrid:
 
 
 def open_raster(raster: Path | str) -> DatasetReader:
-    """A raster opened for reading, to be closed by the caller.
+    """A raster opened for reading, with or without georeference, to be closed by the caller.
 
     Raises:
         InputError: If it cannot be opened.
     """
     import rasterio
-    from rasterio.errors import RasterioIOError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
     try:
-        return rasterio.open(raster)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(raster)
     except RasterioIOError as error:
         raise InputError(f"{raster} cannot be opened as a raster: {error}; give the classes.tif of a run") from error
 
