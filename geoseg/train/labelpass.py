@@ -73,7 +73,7 @@ def soil_of(reader: Reader, shape: tuple[int, int], spread: float) -> Soil:
     """
     cells = list(blocks(shape, _SAMPLE_PX))
     step = max(1, len(cells) // _SAMPLES)
-    sample = [reader.read(rect.grow(1)) for rect in cells[step // 2 :: step]]
+    sample = [_not_black(*reader.read(rect.grow(1))) for rect in cells[step // 2 :: step]]
     dark = _brightness(sample) / 2
     counts = np.zeros(len(_BINS) - 1, np.int64)
     for image, valid in sample:
@@ -109,6 +109,11 @@ def soil_end(counts: np.ndarray, spread: float) -> tuple[float, float]:
     halfway = math.inf if one_hump else limit
     end = max(min(halfway, median + spread * sigma), median + min(_NOISE, spread) * sigma)
     return end, min(halfway, median + _FAINT * sigma)
+
+
+def _not_black(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Without the black around an orthomosaic that does not say where it ends."""
+    return image, valid & image[:3].any(axis=0)
 
 
 def _brightness(sample: list[tuple[np.ndarray, np.ndarray]]) -> float:
