@@ -21,7 +21,15 @@ from rasterio.windows import Window as RasterWindow
 from geoseg.errors import OrthoError
 from geoseg.windows import Rect
 
-__all__ = ["CACHE_MB", "Source", "environment", "open_dataset", "read_pixels", "short_name"]
+__all__ = [
+    "CACHE_MB",
+    "Source",
+    "environment",
+    "ignore_missing_georeference",
+    "open_dataset",
+    "read_pixels",
+    "short_name",
+]
 
 CACHE_MB = 64
 """GDAL's block cache, for the whole process: tiles under the seams of neighbouring windows are decoded once."""
@@ -45,7 +53,7 @@ def open_dataset(path: str, level: int | None = None) -> Any:
     """
     options = {} if level is None else {"OVERVIEW_LEVEL": level}
     try:
-        _ignore_missing_georeference()
+        ignore_missing_georeference()
         with environment():
             return rasterio.open(path, **options)
     except RasterioIOError as error:
@@ -179,7 +187,7 @@ class Source:
         return same
 
 
-def _ignore_missing_georeference() -> None:
+def ignore_missing_georeference() -> None:
     """Switch off rasterio's warning for good: `Ortho.open` says it better, and warping warns of its own arrays.
 
     `warnings.catch_warnings` is no way out, since filters belong to the process and readers run in threads.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +11,13 @@ import numpy as np
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import LabelError
 from geoseg.legend import CROP, NODATA, SOIL, WEED
 from geoseg.ortho.place import IDENTITIES
+from geoseg.ortho.source import ignore_missing_georeference
 from geoseg.train.labelfiles import LabelConfig, class_code, make_frame, moved
 from geoseg.train.labelgrid import check_grid, check_one_band
 from geoseg.vectors import batches, polygonize
@@ -122,9 +122,8 @@ def open_file(path: Path) -> Any:
     Raises:
         LabelError: If it cannot be opened.
     """
+    ignore_missing_georeference()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
+        return rasterio.open(path)
     except RasterioIOError as error:
         raise LabelError(f"{path} cannot be read as a raster: {error}") from error

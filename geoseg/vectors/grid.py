@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,12 +63,13 @@ def open_raster(raster: Path | str) -> DatasetReader:
         InputError: If it cannot be opened.
     """
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+    from rasterio.errors import RasterioIOError
 
+    from geoseg.ortho.source import ignore_missing_georeference
+
+    ignore_missing_georeference()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(raster)
+        return rasterio.open(raster)
     except RasterioIOError as error:
         raise InputError(f"{raster} cannot be opened as a raster: {error}; give the classes.tif of a run") from error
 
