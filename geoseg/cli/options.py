@@ -101,16 +101,21 @@ def image_config(overrides: Sequence[str], crs: str | None, gsd_m: float | None)
     Raises:
         ConfigError: If an override is of something else.
     """
-    from dataclasses import replace
-
     from geoseg.config import load_as
     from geoseg.ortho import OrthoConfig
 
     other = [one for one in overrides if not one.startswith("ortho.")]
     if other:
         raise ConfigError(f"--set {other[0]}: expected something of the image, such as ortho.value_max=4095")
-    said: dict[str, Any] = {name: value for name, value in (("crs", crs), ("gsd_m", gsd_m)) if value is not None}
-    return replace(load_as(OrthoConfig, None, [one.removeprefix("ortho.") for one in overrides]), **said)
+    config = load_as(OrthoConfig, None, [one.removeprefix("ortho.") for one in overrides])
+    return _as_said(config, crs=crs, gsd_m=gsd_m)
+
+
+def _as_said(config: OrthoConfig, **said: Any) -> OrthoConfig:
+    """How to read an image, with what was said in options; None says nothing."""
+    from dataclasses import replace
+
+    return replace(config, **{name: value for name, value in said.items() if value is not None})
 
 
 def keep_inputs(out: Path, *inputs: Path | None) -> None:
@@ -159,8 +164,7 @@ def ortho_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(crs: str | None, gsd: float | None, force: bool, config: Config, **options: Any) -> Any:
         from dataclasses import replace
 
-        given: dict[str, Any] = {"crs": crs, "gsd_m": gsd, "force": force or None}
-        changes = {key: value for key, value in given.items() if value is not None}
-        return command(config=replace(config, ortho=replace(config.ortho, **changes)), **options)
+        ortho = _as_said(config.ortho, crs=crs, gsd_m=gsd, force=force or None)
+        return command(config=replace(config, ortho=ortho), **options)
 
     return wrapped

@@ -20,7 +20,7 @@ from geoseg.train.evaluate_ground import Plots
 from geoseg.train.evaluate_pictures import draw_all
 from geoseg.train.evaluate_scores import Evaluation, score_tables
 from geoseg.train.evaluate_settings import EvaluateConfig, Pair
-from geoseg.train.evaluate_tables import Tables, count_pair, join_tables, sized
+from geoseg.train.evaluate_tables import Tables, count_pair, counted, join_tables, sized
 from geoseg.windows import Rect
 
 __all__ = ["blocks_as_csv", "evaluate_pairs", "evaluation_dict", "evaluation_lines", "write_report"]
@@ -50,7 +50,7 @@ def evaluate_pairs(
     sources: dict[str, list[Pair]] = {}
     pixels = 0
     for pair in pairs:
-        size = (part or Rect(0, 0, *pair.shape)).clip(pair.shape).size
+        size = counted(pair, part).size
         if size:
             sources.setdefault(pair.source, []).append(pair)
             pixels += size

@@ -20,7 +20,7 @@ from geoseg.train.evaluate_objects import Matches, ObjectPass, match_objects
 from geoseg.train.evaluate_settings import EvaluateConfig, Opened, Pair, Patch
 from geoseg.windows import Rect
 
-__all__ = ["Tables", "count_pair", "join_tables", "sized"]
+__all__ = ["Tables", "count_pair", "counted", "join_tables", "sized"]
 
 _STRIP_PX = 2**21
 _LARGEST_M, _ENOUGH = 2.0, 10
@@ -79,6 +79,11 @@ def join_tables(tables: list[Tables]) -> Tables:
     return Tables(**parts, cells=np.concatenate(cells), where=where, names=names, sides_m=sides)
 
 
+def counted(pair: Pair, part: Rect | None) -> Rect:
+    """The pixels of a pair that count: those of `part`; None takes all."""
+    return (part or Rect(0, 0, *pair.shape)).clip(pair.shape)
+
+
 def sized(config: EvaluateConfig, pairs: Sequence[Pair], part: Rect | None = None) -> EvaluateConfig:
     """The settings with a side of the squares: as it is set, else one that gives ten of them on this ground.
 
@@ -87,7 +92,7 @@ def sized(config: EvaluateConfig, pairs: Sequence[Pair], part: Rect | None = Non
     if config.block_m is not None:
         return config
     side = _LARGEST_M
-    shapes = [((part or Rect(0, 0, *one.shape)).clip(one.shape).shape, one.gsd_m) for one in pairs]
+    shapes = [(counted(one, part).shape, one.gsd_m) for one in pairs]
     smallest = max((gsd for _, gsd in shapes), default=side)
     while side / 2 > smallest and sum(len(Squares(shape, side / gsd)) for shape, gsd in shapes) < _ENOUGH:
         side /= 2
@@ -110,7 +115,7 @@ def count_pair(
         plots: Count in these instead of squares, and leave out what lies in none.
         progress: Called with the number of pixels that were counted.
     """
-    rect = (part or Rect(0, 0, *pair.shape)).clip(pair.shape)
+    rect = counted(pair, part)
     ground = Squares(rect.shape, (config.block_m or _LARGEST_M) / pair.gsd_m) if plots is None else plots.of_part(rect)
     counts = _Counts(pair, config, rect, ground)
     with pair.open() as opened:

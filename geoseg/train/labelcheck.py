@@ -220,8 +220,8 @@ def _frame(findings: list[Finding], ortho: Ortho) -> gpd.GeoDataFrame:
     ordered = sorted(findings, key=lambda one: (-one.suspicion, one.kind, -one.area_px))
     grid = ortho.geobox
     shapes = [one.geometry if one.placed else moved(one.geometry, grid.affine) for one in ordered]
-    if ortho.pixels is not None:
-        shapes = [moved(shape, Affine.scale(1, -1) * ~ortho.pixels) for shape in shapes]
+    if ortho.nominal:
+        shapes = [moved(shape, Affine.scale(1, -1) * ~grid.affine) for shape in shapes]
     columns = {
         "rank": np.arange(1, len(ordered) + 1),
         "suspicion": np.array([round(one.suspicion, 3) for one in ordered], float),

@@ -22,6 +22,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.errors import GeosegWarning, LabelError
 from geoseg.legend import LEGEND, NODATA
+from geoseg.ortho.ground import apply
 from geoseg.ortho.place import IDENTITIES
 from geoseg.train.cocofile import coco_annotations, read_coco
 from geoseg.train.yolofile import YOLO_CLASSES, yolo_outlines
@@ -149,12 +150,7 @@ def make_frame(codes: Sequence[int], geometry: Any, grid: GeoBox) -> gpd.GeoData
 
 def moved(shapes: Any, affine: Affine) -> Any:
     """Geometries through an affine transform; an array stays an array."""
-
-    def move(points: np.ndarray) -> np.ndarray:
-        x, y = points[:, 0], points[:, 1]
-        return np.stack([affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f], axis=1)
-
-    return shapely.transform(shapes, move)
+    return shapely.transform(shapes, lambda points: np.stack(apply(affine, *points.T), axis=1))
 
 
 def polygonal(shape: Any) -> Any:
@@ -200,9 +196,7 @@ def _read_vector(path: Path, grid: GeoBox, config: LabelConfig, pixels: Affine |
 
         frame = pd.concat([frame[~several], frame[several].explode()], ignore_index=True)
     codes = [class_code(value, config.classes, str(path)) for value in frame[config.column]]
-    if pixels is not None and frame.crs is None and grid.crs is not None:
-        frame = frame.set_geometry(moved(_rows_down(frame.geometry.to_numpy()), pixels)).set_crs(grid.crs.proj)
-    return make_frame(codes, _placed(frame, grid, config, path), grid)
+    return make_frame(codes, _placed(frame, grid, config, path, pixels), grid)
 
 
 def _rows_down(shapes: np.ndarray) -> np.ndarray:
@@ -211,16 +205,21 @@ def _rows_down(shapes: np.ndarray) -> np.ndarray:
     return np.asarray(moved(shapes, Affine.scale(1, -1)) if low + high < 0 else shapes, dtype=object)
 
 
-def _placed(frame: gpd.GeoDataFrame, grid: GeoBox, config: LabelConfig, path: Path) -> np.ndarray:
+def _placed(
+    frame: gpd.GeoDataFrame, grid: GeoBox, config: LabelConfig, path: Path, pixels: Affine | None
+) -> np.ndarray:
     """Polygons in the CRS of the grid; points become discs. Without CRS they are on the pixels of the image."""
     kinds = set(frame.geom_type)
     if kinds - {"Point", "Polygon", "MultiPolygon"}:
         raise LabelError(f"{path} holds {', '.join(sorted(kinds))}; expected polygons, or points with a radius")
     target = None if grid.crs is None else grid.crs.proj
-    if target is not None and frame.crs is None:
-        raise LabelError(f"{path} has no CRS; save it with its CRS, or with that of the image ({target.name})")
     points = (frame.geom_type == "Point").to_numpy()
     bare = target is None and grid.affine in IDENTITIES
+    onto = grid.affine if bare else pixels if frame.crs is None else None
+    if onto is not None:
+        frame = frame.set_geometry(moved(_rows_down(frame.geometry.to_numpy()), onto), crs=target)
+    if target is not None and frame.crs is None:
+        raise LabelError(f"{path} has no CRS; save it with its CRS, or with that of the image ({target.name})")
     if points.any() and bare:
         raise LabelError(
             f"{path} holds points, and the image has no georeference that says how large they are on it; draw outlines"
@@ -231,8 +230,6 @@ def _placed(frame: gpd.GeoDataFrame, grid: GeoBox, config: LabelConfig, path: Pa
         discs = shapely.buffer(metric.geometry.to_numpy(), _radii(frame[points], config, path), quad_segs=16)
         back = type(metric)(geometry=discs, crs=metric.crs)
         shapes[points] = (back.to_crs(frame.crs) if target is not None else back).geometry.to_numpy()
-    if bare:
-        return np.asarray(moved(_rows_down(shapes), grid.affine), dtype=object)
     if target is None or frame.crs == target:
         return shapes
     crs = pyproj.CRS(frame.crs)

@@ -43,11 +43,10 @@ def check_grid(path: Path | str, raster: Any, grid: GeoBox, plain: bool = False)
     """
     shape = (int(grid.shape[0]), int(grid.shape[1]))
     bare = raster.crs is None and raster.transform in IDENTITIES
-    if raster.shape == shape:
-        if (plain and bare) or _off_px(raster, grid) <= _OFF_PX:
-            return
-        if grid.affine in IDENTITIES and _is_invented(raster):
-            return
+    if raster.shape == shape and (
+        (plain and bare) or _off_px(raster, grid) <= _OFF_PX or (grid.affine in IDENTITIES and _is_invented(raster))
+    ):
+        return
     raise LabelError(
         f"{path} does not lie on the grid of the image: {_text(raster.shape, raster.crs, raster.transform)} against "
         f"{_text(shape, grid.crs, grid.affine)}; warp it onto the image's grid (gdalwarp -r near)"
@@ -56,10 +55,11 @@ def check_grid(path: Path | str, raster: Any, grid: GeoBox, plain: bool = False)
 
 def _is_invented(raster: Any) -> bool:
     """Whether a raster lies where a run puts an image without georeference."""
-    if earth_crs(raster.crs) is None:
+    crs = earth_crs(raster.crs)
+    if crs is None:
         return False
     try:
-        place = nominal_geobox(raster.shape, raster.transform.a, pyproj.CRS(raster.crs.to_wkt()))
+        place = nominal_geobox(raster.shape, raster.transform.a, crs)
     except OrthoError:
         return False
     return bool(raster.transform.almost_equals(place.affine))

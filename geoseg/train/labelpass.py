@@ -22,13 +22,13 @@ from geoseg.train.labelshift import Covariance, covariance
 from geoseg.train.tilebands import excess_green
 from geoseg.windows import Rect, blocks
 
-__all__ = ["Scan", "Soil", "otsu", "raster_sink", "scan", "seam_edges", "soil_end", "soil_of"]
+__all__ = ["SOIL_BINS", "Scan", "Soil", "otsu", "raster_sink", "scan", "seam_edges", "soil_end", "soil_of"]
 
 BLOCK_PX = 1024
 _SAMPLE_PX, _SAMPLES = 256, 256
 _FAINT, _NOISE = 3.0, 5.0  # robust standard deviations of the soil
 _LEAF = 0.1  # excess green that no ground has as a whole
-SOIL_BINS = _BINS = np.linspace(-1, 2, 1201)
+SOIL_BINS = np.linspace(-1, 2, 1201)
 _HUMP_BINS = 9
 
 
@@ -75,9 +75,9 @@ def soil_of(reader: Reader, shape: tuple[int, int], spread: float) -> Soil:
     step = max(1, len(cells) // _SAMPLES)
     sample = [_not_black(*reader.read(rect.grow(1))) for rect in cells[step // 2 :: step]]
     dark = _brightness(sample) / 2
-    counts = np.zeros(len(_BINS) - 1, np.int64)
+    counts = np.zeros(len(SOIL_BINS) - 1, np.int64)
     for image, valid in sample:
-        counts += np.histogram(_smooth(image, valid, dark)[valid[1:-1, 1:-1]], _BINS)[0]
+        counts += np.histogram(_smooth(image, valid, dark)[valid[1:-1, 1:-1]], SOIL_BINS)[0]
     return Soil(*soil_end(counts, spread), dark)
 
 
@@ -98,7 +98,7 @@ def soil_end(counts: np.ndarray, spread: float) -> tuple[float, float]:
     Reference: Otsu 1979, https://doi.org/10.1109/TSMC.1979.4310076
     """
     limit = otsu(counts)
-    centres = (_BINS[1:] + _BINS[:-1]) / 2
+    centres = (SOIL_BINS[1:] + SOIL_BINS[:-1]) / 2
     density = np.convolve(counts, np.ones(_HUMP_BINS), "same")
     one_hump = np.interp(limit, centres, density) > density.max() / 2
     if one_hump and _weighted_median(centres, counts) > _LEAF:
@@ -126,7 +126,7 @@ def _brightness(sample: list[tuple[np.ndarray, np.ndarray]]) -> float:
 
 def otsu(counts: np.ndarray) -> float:
     """The excess green that parts a histogram with the largest variance between both sides."""
-    centres = (_BINS[1:] + _BINS[:-1]) / 2
+    centres = (SOIL_BINS[1:] + SOIL_BINS[:-1]) / 2
     weight, total = np.cumsum(counts), np.cumsum(counts * centres)
     both = weight * (weight[-1] - weight)
     gap = np.divide((total[-1] * weight - weight[-1] * total) ** 2, both, out=np.zeros(len(both)), where=both > 0)

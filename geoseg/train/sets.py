@@ -21,7 +21,7 @@ from rasterio.windows import Window as RasterWindow
 from geoseg.errors import LabelError
 from geoseg.legend import LEGEND, NODATA, SOIL, WEED
 from geoseg.ortho.boundary import PixelMask, read_boundary
-from geoseg.ortho.ground import apply
+from geoseg.train.labelfiles import moved
 from geoseg.train.labelgrid import ground_gsd
 from geoseg.train.labelraster import open_file
 from geoseg.train.labels import image_grid, open_labels
@@ -237,8 +237,7 @@ def _held_out(share: SetShare, grid: GeoBox) -> PixelMask | None:
     rows = share.validation_rows or (0, int(grid.shape[0]))
     cols = share.validation_cols or (0, int(grid.shape[1]))
     corners = shapely.box(cols[0], rows[0], cols[1], rows[1])
-    part = shapely.transform(corners, lambda points: np.stack(apply(grid.affine, *points.T), axis=1))
-    return PixelMask(part, grid)
+    return PixelMask(moved(corners, grid.affine), grid)
 
 
 def _count(labels: np.ndarray) -> np.ndarray:

@@ -208,9 +208,9 @@ def _cut_folder(source: TileSource, folder: Path) -> Iterator[Tile]:
         raise LabelError(f"{folder} holds no images")
     validates = _validating(source, paths)
     for path in _told(source, paths):
-        gsd_m = ground_gsd(path, image_grid(path), source.gsd_m)
-        mask = _mask_of(path, Path(source.labels))
         grid = image_grid(path)
+        gsd_m = ground_gsd(path, grid, source.gsd_m)
+        mask = _mask_of(path, Path(source.labels))
         image, known = _read_image(path, source)
         whole = Rect(0, 0, *image.shape[1:])
         with open_labels(mask, grid, source.label, own_file=True) as opened:
