@@ -421,6 +421,17 @@ def test_flipped_and_missing_bytes_are_named_or_change_nothing(
             assert file.facts["treated_ha"] == pytest.approx(ours.facts["treated_ha"], rel=1e-3)
 
 
+@pytest.mark.parametrize("head", [b"", b"\0"])
+def test_a_table_without_its_head_is_named(copy, prescription, head):
+    """Its README.txt says that it is a prescription; the head no longer does."""
+    folder = copy("csv")
+    (path,) = folder.glob("*.csv")
+    path.write_bytes(head)
+    report = export.check(folder, prescription, strict=False)
+    assert not report.ok
+    assert [file.path for file in report.files] == [path.name]
+
+
 def test_crc_is_checked(copy):
     """A flipped bit in a stored entry of a zip is found by its check sum."""
     folder = copy("cloud")

@@ -8,7 +8,7 @@ from pathlib import Path
 from geoseg.export.profiles import Profile, profile_names, read_profile
 from geoseg.export.readback import Readback
 
-__all__ = ["detect"]
+__all__ = ["detect", "named_in_readme"]
 
 _README = re.compile(r"^Profile: (\w+)\s*$", re.MULTILINE)
 _MOST_README = 100_000
@@ -43,14 +43,15 @@ def detect(found: Readback, path: Path, top: Path, packed: Path | None = None) -
         top: The folder that is checked; no other is looked at above it.
         packed: The zip that it was in.
     """
-    named = _named_in_readme(packed or path, top)
+    named = named_in_readme(packed or path, top)
     if named is not None:
         return read_profile(named), True
     guess = _guess(found, path)
     return (None if guess is None else read_profile(guess)), False
 
 
-def _named_in_readme(path: Path, top: Path) -> str | None:
+def named_in_readme(path: Path, top: Path) -> str | None:
+    """The profile that the README.txt nearest above a file says, up to the folder `top`; None if there is none."""
     for folder in path.parents:
         text = folder / "README.txt"
         if text.is_file() and text.stat().st_size < _MOST_README:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from geoseg.errors import PrescriptionError
 from geoseg.export.csvtable import read_csv
+from geoseg.export.detect import named_in_readme
 from geoseg.export.dji_reader import read_dji
 from geoseg.export.geojson import read_geojson
 from geoseg.export.gpkg import read_gpkg
@@ -66,7 +67,8 @@ def is_prescription(path: Path) -> bool:
         return folder == "rx" or path.with_suffix(".tfw").is_file()
     if suffix == ".csv":
         with path.open("rb") as file:
-            return b"wkt" in file.read(_HEAD_BYTES).split(b"\n")[0].lower()
+            outlined = b"wkt" in file.read(_HEAD_BYTES).split(b"\n")[0].lower()
+        return outlined or named_in_readme(path, path.parent) == "csv"  # also one that is damaged
     if suffix == ".json":
         return folder == "xag" or path.stem.lower().endswith("_prescription")
     return path.name.lower() != _FIELD_LAYERS
